@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a prediction to lesions: which there are, where, how large and how sure.
+
+Scores are in [0, 1] and grow with every probability they are made of:
+
+- A masked lesion (and the lesion on one frame) has the geometric mean of two opinions: the mask's (mean of the
+  highest tenth of its probabilities inside) and that of the presence head (its maximum over the lesion's frames).
+- A boxed lesion has the highest score among its boxes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from .configs import ModelConfig
+from .measure import measure_boxes, measure_mask
+from .predictor import FrameBox, Prediction
+from .tracking import link_boxes
+from .transforms.geometry import box_lps, point_lps
+from .types import Box, Finding, FloatArray, MaskArray, Sequence, SequenceKind, Source
+
+MAX_COMPONENTS = 200
+"""Per class only this many components, the largest, become lesions; more are noise (an untrained network)."""
+NEIGHBOURS_26 = np.ones((3, 3, 3))
+
+Region = tuple[slice, slice, slice]
+
+
+def find_lesions(
+    prediction: Prediction, sequence: Sequence, config: ModelConfig, source: Source
+) -> tuple[MaskArray | None, list[Finding]]:
+    """Read the lesions off a prediction, as the model's task type asks.
+
+    Args:
+        prediction: In original pixels.
+        sequence: What was predicted; its first channel gives the mean intensity.
+        config: Task type, class names and thresholds.
+        source: Model, version and weights that made the prediction.
+
+    Returns:
+        Labelmap (T, H, W) of the lesions kept (None for a detection model), and the lesions, best first.
+    """
+    if config.task == "detection":
+        return None, lesions_from_boxes(prediction, sequence, config, source)
+    return lesions_from_mask(prediction, sequence, config, source)
+
+
+def lesions_from_mask(
+    prediction: Prediction, sequence: Sequence, config: ModelConfig, source: Source
+) -> tuple[MaskArray, list[Finding]]:
+    """Connected components (26 neighbours) of the mask, per class; arguments as :func:`find_lesions`.
+
+    Returns:
+        Labelmap (T, H, W) with the class values of the lesions kept, and the lesions, best first.
+    """
+    voxel_ml = _voxel_volume_ml(sequence)
+    min_voxels = 1.0 if voxel_ml is None else config.inference.min_volume_ml / voxel_ml - 1e-6
+    classes = _classes(prediction.mask, config.inference.mask_threshold)
+    labelmap = np.zeros_like(classes)
+    found: list[Finding] = []
+    for value, name in enumerate(config.class_names, start=1):
+        probability = prediction.mask[:, value - 1]
+        for region, mask in _components(classes == value, min_voxels):
+            score, frame_scores = _mask_scores(probability[region], mask, prediction.presence[region[0]])
+            if score < config.inference.score_threshold:
+                continue
+            labelmap[region][mask] = value
+            lesion = _masked_lesion(region, mask, sequence, voxel_ml)
+            scores = {region[0].start + t: s for t, s in frame_scores.items()}
+            found.append(replace(lesion, label=name, score=score, frame_scores=scores, source=source))
+    return labelmap, _numbered(found)
+
+
+def lesions_from_boxes(
+    prediction: Prediction, sequence: Sequence, config: ModelConfig, source: Source
+) -> list[Finding]:
+    """Boxes above the score threshold, linked over frames per class; arguments as :func:`find_lesions`.
+
+    Returns:
+        Lesions, best first.
+    """
+    found: list[Finding] = []
+    for index, name in enumerate(config.class_names):
+        frames = _kept_boxes(prediction, index, config)
+        for track in link_boxes([[b.box for b in frame] for frame in frames], config.inference.link_iou):
+            lesion = _boxed_lesion({t: frames[t][i] for t, i in track.items()}, sequence)
+            found.append(replace(lesion, label=name, source=source))
+    return _numbered(found)
+
+
+def _numbered(found: list[Finding]) -> list[Finding]:
+    best_first = sorted(found, key=lambda lesion: -lesion.score)
+    return [replace(lesion, id=i) for i, lesion in enumerate(best_first, start=1)]
+
+
+def _voxel_volume_ml(sequence: Sequence) -> float | None:
+    """Volume of a voxel in ml; None where the frames are not slices of one volume."""
+    if sequence.kind is not SequenceKind.STACK:
+        return None
+    return float(abs(np.linalg.det(sequence.affine_lps[:3, :3]))) / 1000.0
+
+
+def _classes(probability: FloatArray, threshold: float) -> MaskArray:
+    """(T, K, H, W) -> (T, H, W): the most probable class of each pixel above the threshold, 0 elsewhere."""
+    best = probability.max(axis=1)
+    value = np.ones(best.shape, np.uint8) if probability.shape[1] == 1 else probability.argmax(axis=1) + 1
+    return np.where(best > threshold, value, 0).astype(np.uint8)
+
+
+def _components(mask: npt.NDArray[np.bool_], min_voxels: float) -> Iterator[tuple[Region, npt.NDArray[np.bool_]]]:
+    """Where each connected component lies and its mask there, largest first."""
+    labelled, count = ndimage.label(mask, NEIGHBOURS_26)
+    sizes = np.bincount(labelled[mask], minlength=count + 1)[1:]
+    regions = ndimage.find_objects(labelled)
+    for i in np.argsort(-sizes, kind="stable")[:MAX_COMPONENTS]:
+        if sizes[i] >= min_voxels:
+            yield regions[i], labelled[regions[i]] == i + 1
+
+
+def _mask_scores(
+    probability: FloatArray, mask: npt.NDArray[np.bool_], presence: FloatArray
+) -> tuple[float, dict[int, float]]:
+    """Score of a lesion and of each of its frames; all arrays cut to its region, (T, H, W) and (T,)."""
+    frames = {t: _score(probability[t][mask[t]], presence[t]) for t in range(len(mask))}
+    return _score(probability[mask], presence.max()), frames
+
+
+def _score(probability: FloatArray, presence: Any) -> float:
+    tenth = max(1, len(probability) // 10)
+    highest = float(np.partition(probability, -tenth)[-tenth:].mean())
+    return min(1.0, math.sqrt(max(0.0, highest * float(presence))))
+
+
+def _masked_lesion(region: Region, mask: npt.NDArray[np.bool_], sequence: Sequence, voxel_ml: float | None) -> Finding:
+    """A lesion without name and score from its mask (t, h, w) in a region of the sequence."""
+    t0, y0, x0 = (part.start for part in region)
+    boxes: dict[int, Box] = {}
+    for t, frame in enumerate(mask):
+        rows, columns = np.flatnonzero(frame.any(axis=1)), np.flatnonzero(frame.any(axis=0))
+        boxes[t0 + t] = (
+            float(x0 + columns[0]),
+            float(y0 + rows[0]),
+            float(x0 + columns[-1] + 1),
+            float(y0 + rows[-1] + 1),
+        )
+    dt, dy, dx = (float(v) for v in np.argwhere(mask).mean(axis=0))
+    return Finding(
+        id=0,
+        label="",
+        score=0.0,
+        boxes=boxes,
+        box_lps_mm=box_lps(sequence.affine_lps, boxes),
+        center_lps_mm=point_lps(sequence.affine_lps, x0 + dx, y0 + dy, t0 + dt),
+        measurements=measure_mask(mask, sequence.frames[:, 0][region], sequence.spacing_mm, voxel_ml),
+    )
+
+
+def _kept_boxes(prediction: Prediction, class_index: int, config: ModelConfig) -> list[list[FrameBox]]:
+    """Per frame the boxes of a class that have a size, score enough and lie on a frame that may hold a lesion."""
+    lowest = config.inference.score_threshold
+    holds = prediction.presence >= config.inference.presence_threshold
+    return [
+        [b for b in boxes if held and b.class_index == class_index and b.score >= lowest and _has_size(b.box)]
+        for boxes, held in zip(prediction.boxes, holds, strict=True)
+    ]
+
+
+def _has_size(box: Box) -> bool:
+    return box[2] > box[0] and box[3] > box[1]
+
+
+def _boxed_lesion(found: dict[int, FrameBox], sequence: Sequence) -> Finding:
+    """A lesion without a name from its boxes by frame."""
+    boxes = {t: b.box for t, b in found.items()}
+    x0, y0, z0, x1, y1, z1 = box = box_lps(sequence.affine_lps, boxes)
+    stacked = sequence.kind is SequenceKind.STACK
+    frame_spacing_mm = float(np.linalg.norm(sequence.affine_lps[:3, 2])) if stacked else None
+    return Finding(
+        id=0,
+        label="",
+        score=max(b.score for b in found.values()),
+        boxes=boxes,
+        box_lps_mm=box,
+        center_lps_mm=((x0 + x1) / 2, (y0 + y1) / 2, (z0 + z1) / 2),
+        frame_scores={t: b.score for t, b in found.items()},
+        measurements=measure_boxes(boxes, sequence.spacing_mm, frame_spacing_mm),
+    )

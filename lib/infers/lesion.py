@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inference tasks for lesions: an image of the store in, a result file and JSON parameters out.
+
+Several requests may run at the same time. Weights are looked up at each request, so that a newly published version
+serves the next one, while requests under way finish with the network they started with.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
+from ..configs import ModelConfig
+from ..findings import lesions_from_boxes, lesions_from_mask
+from ..predictor import Prediction, Predictor
+from ..registry import build_network
+from ..transforms.geometry import VolumeGeometry
+from ..transforms.load import load_sequence
+from ..types import Finding, FloatArray, InputError, MaskArray, Sequence, Source
+from ..weights import file_sha256, load_weights
+from .requests import Request, flag, requested_device, thresholds
+from .writers import FINDINGS_EXTENSION, LABELMAP_EXTENSIONS, write_findings, write_labelmap, write_markups
+
+logger = logging.getLogger(__name__)
+
+LABELMAP_TYPES = ("uint8", "uint16", "int16", "int32", "float32")
+
+
+class Weights(Protocol):
+    """Knows which weights are in service; see :class:`lib.versions.VersionStore`."""
+
+    def current(self) -> tuple[Path | None, str]:
+        """Path of the safetensors file and its version; (None, "") when there are none yet."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One inference, before it is written.
+
+    Attributes:
+        labelmap: (T, H, W), or None for boxes.
+        findings: Best first.
+        geometry: Leads back to the image file's array.
+    """
+
+    labelmap: MaskArray | None
+    findings: list[Finding]
+    geometry: VolumeGeometry
+
+
+class PredictorCache:
+    """One predictor per device, built anew when the weights file changes.
+
+    Args:
+        config: The model.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._config = config
+        self._lock = threading.Lock()
+        self._predictors: dict[str, tuple[tuple[Path, int], Predictor]] = {}
+
+    def get(self, device: torch.device, path: Path) -> Predictor:
+        """The predictor for a weights file.
+
+        Raises:
+            InputError: If the weights cannot be read or do not fit the network.
+        """
+        key = (path, path.stat().st_mtime_ns)
+        with self._lock:
+            cached = self._predictors.get(str(device))
+            if cached is not None and cached[0] == key:
+                return cached[1]
+            network = build_network(self._config)
+            load_weights(network, path)
+            predictor = Predictor(self._config, network, device)
+            self._predictors[str(device)] = (key, predictor)
+            return predictor
+
+
+class LesionInfer(InferTask):
+    """What the lesion tasks share.
+
+    Args:
+        config: The model.
+        weights: Says which weights are in service.
+    """
+
+    infer_type: InferType
+
+    def __init__(self, config: ModelConfig, weights: Weights) -> None:
+        super().__init__(self.infer_type.value, dict(config.labels), 3, config.description)
+        self._model = config
+        self._weights = weights
+        self._predictors = PredictorCache(config)
+
+    def is_valid(self) -> bool:
+        """Whether there are weights to run with."""
+        try:
+            return self._weights.current()[0] is not None
+        except InputError as error:
+            logger.error("model '%s' is not served: %s", self._model.name, error)
+            return False
+
+    def info(self) -> dict[str, Any]:
+        """What ``/info/`` says about the model: the platform's keys, the version in service and the input."""
+        reads = self._model.input
+        return {
+            **super().info(),
+            "version": self._weights.current()[1],
+            "input": {"kind": reads.kind.value, "channels": list(reads.channels)},
+        }
+
+    def __call__(self, request: Request) -> tuple[str | None, dict[str, Any]]:
+        """Find the lesions of an image.
+
+        Args:
+            request: ``image`` (path of a file or a DICOM folder); optional ``device``, ``mask_threshold``,
+                ``score_threshold``, ``min_volume_ml``, ``result_extension``, ``result_dtype``, ``result_compress``,
+                ``result_write_to_file`` and ``logging`` (``WARNING`` keeps the request out of the log).
+
+        Returns:
+            Path of the result file (None with ``result_write_to_file`` false), and the parameters: label_names,
+            findings, presence and attention per frame, study, model, version, weights_sha256, spacing_mm, n_frames,
+            latencies in s.
+
+        Raises:
+            InputError: If the image or a parameter cannot be used, or the model has no weights yet.
+        """
+        clock = Stopwatch()
+        config = replace(self._model, inference=thresholds(request, self._model.inference))
+        device = requested_device(request)
+        extension = self.extension(request)
+        image = request.get("image")
+        if not isinstance(image, str) or not image:
+            raise InputError("request key 'image' must be the path of an image")
+        path, source = self._current()
+        with clock.lap("read"):
+            sequence, geometry = load_sequence(Path(image), config.input)
+        with clock.lap("infer"):
+            prediction = self._predict(sequence, device, path)
+        with clock.lap("post"):
+            labelmap, findings = self.find(prediction, sequence, config, source)
+            params = self._params(prediction, sequence, findings, source)
+        with clock.lap("write"):
+            file = self._file(Result(labelmap, findings, geometry), request, extension)
+        params["latencies"] = clock.latencies()
+        if str(request.get("logging", "INFO")).upper() in ("INFO", "DEBUG"):
+            logger.info("%s: %d lesion(s), latencies in s %s", self._model.name, len(findings), params["latencies"])
+        return file, params
+
+    @abstractmethod
+    def find(
+        self, prediction: Prediction, sequence: Sequence, config: ModelConfig, source: Source
+    ) -> tuple[MaskArray | None, list[Finding]]:
+        """Read the lesions off a prediction: (labelmap or None, lesions)."""
+
+    @abstractmethod
+    def extension(self, request: Request) -> str:
+        """How the result file's name ends.
+
+        Raises:
+            InputError: If the request asks for a format that this task cannot write.
+        """
+
+    @abstractmethod
+    def write(self, result: Result, request: Request, path: Path) -> None:
+        """Write the result file.
+
+        Raises:
+            InputError: If the request asks for something that cannot be written.
+        """
+
+    def _current(self) -> tuple[Path, Source]:
+        path, version = self._weights.current()
+        if path is None:
+            raise InputError(f"model '{self._model.name}' has no weights yet; train it first")
+        return path, Source(model=self._model.name, version=version, weights_sha256=file_sha256(path))
+
+    def _predict(self, sequence: Sequence, device: torch.device, path: Path) -> Prediction:
+        """Predict; on the CPU when the GPU's memory does not suffice."""
+        try:
+            return self._predictors.get(device, path).predict(sequence)
+        except torch.OutOfMemoryError as error:
+            logger.warning("model '%s': out of GPU memory, this request runs on the CPU (%s)", self._model.name, error)
+        torch.cuda.empty_cache()  # after the handler, whose traceback holds the tensors
+        return self._predictors.get(torch.device("cpu"), path).predict(sequence)
+
+    def _params(
+        self, prediction: Prediction, sequence: Sequence, findings: list[Finding], source: Source
+    ) -> dict[str, Any]:
+        study = {} if prediction.study is None else dict(zip(self._model.class_names, prediction.study, strict=True))
+        frame_spacing_mm = torch.from_numpy(sequence.affine_lps[:3, 2]).norm().item()
+        return {
+            "label_names": dict(self._model.labels),
+            "findings": [finding.to_json() for finding in findings],
+            "presence": _rounded(prediction.presence),
+            "attention": None if prediction.attention is None else _rounded(prediction.attention),
+            "study": {name: round(float(value), 4) for name, value in study.items()},
+            "model": source.model,
+            "version": source.version,
+            "weights_sha256": source.weights_sha256,
+            "spacing_mm": [round(v, 4) for v in (*sequence.spacing_mm, frame_spacing_mm)],
+            "n_frames": len(sequence.frames),
+        }
+
+    def _file(self, result: Result, request: Request, extension: str) -> str | None:
+        if not flag(request, "result_write_to_file", True):
+            return None
+        with tempfile.NamedTemporaryFile(prefix="lesionloop-", suffix=extension, delete=False) as file:
+            path = Path(file.name)
+        try:
+            if extension == FINDINGS_EXTENSION:
+                write_findings([finding.to_json() for finding in result.findings], path)
+            else:
+                self.write(result, request, path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return str(path)
+
+
+class LesionSegmentation(LesionInfer):
+    """Outlines lesions; the result file is a labelmap in the geometry of the image."""
+
+    infer_type = InferType.SEGMENTATION
+
+    def find(
+        self, prediction: Prediction, sequence: Sequence, config: ModelConfig, source: Source
+    ) -> tuple[MaskArray | None, list[Finding]]:
+        """Connected components of the mask."""
+        return lesions_from_mask(prediction, sequence, config, source)
+
+    def extension(self, request: Request) -> str:
+        """``.nii.gz`` unless the request says otherwise."""
+        extension = request.get("result_extension") or ".nii.gz"
+        known = (*LABELMAP_EXTENSIONS, FINDINGS_EXTENSION)
+        if extension not in known:
+            raise InputError(f"request key 'result_extension' is {extension!r}; this model writes {', '.join(known)}")
+        return str(extension)
+
+    def write(self, result: Result, request: Request, path: Path) -> None:
+        """Write the labelmap."""
+        dtype = request.get("result_dtype") or "uint8"
+        if dtype not in LABELMAP_TYPES:
+            raise InputError(f"request key 'result_dtype' is {dtype!r}; known: {', '.join(LABELMAP_TYPES)}")
+        assert result.labelmap is not None  # `find` of this class returns one
+        compress = flag(request, "result_compress", False)
+        write_labelmap(result.labelmap, result.geometry, self._model.labels, path, dtype, compress)
+
+
+class LesionDetection(LesionInfer):
+    """Boxes lesions; the result file is 3D Slicer Markups JSON with an ROI per lesion."""
+
+    infer_type = InferType.DETECTION
+
+    def find(
+        self, prediction: Prediction, sequence: Sequence, config: ModelConfig, source: Source
+    ) -> tuple[MaskArray | None, list[Finding]]:
+        """Boxes linked over frames."""
+        return None, lesions_from_boxes(prediction, sequence, config, source)
+
+    def extension(self, request: Request) -> str:
+        """``.json``, whatever the request says: Slicer's module asks for ``.nrrd`` from every model."""
+        wanted = request.get("result_extension")
+        return FINDINGS_EXTENSION if wanted == FINDINGS_EXTENSION else ".json"
+
+    def write(self, result: Result, request: Request, path: Path) -> None:
+        """Write the ROIs."""
+        write_markups(result.findings, path)
+
+
+class Stopwatch:
+    """Seconds spent by stage."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._laps: dict[str, float] = {}
+
+    @contextmanager
+    def lap(self, name: str) -> Iterator[None]:
+        """Time a stage."""
+        start = time.perf_counter()
+        yield
+        self._laps[name] = time.perf_counter() - start
+
+    def latencies(self) -> dict[str, float]:
+        """Seconds by stage, and in ``total`` those since the start."""
+        laps = {**self._laps, "total": time.perf_counter() - self._start}
+        return {name: round(seconds, 4) for name, seconds in laps.items()}
+
+
+def _rounded(values: FloatArray) -> list[float]:
+    return [round(float(v), 4) for v in values]

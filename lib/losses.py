@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses over sequences; padded frames never count.
+
+References:
+    Milletari et al. V-Net. 3DV 2016 (soft Dice). Lin et al. Focal loss. ICCV 2017.
+    Zhou et al. Objects as points. arXiv:1904.07850 (penalty-reduced focal loss).
+"""
+
+from __future__ import annotations
+
+import torch
+from monai.data.box_utils import box_pair_giou
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+
+
+def _expand(mask: Tensor, like: Tensor) -> Tensor:
+    """(B, T) -> float of the rank of ``like``."""
+    return mask.to(like.dtype).reshape(*mask.shape, *[1] * (like.ndim - 2))
+
+
+def masked_bce(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Binary cross-entropy, averaged over the elements of real frames.
+
+    Args:
+        logits: (B, T, ...).
+        target: Same shape, 0..1.
+        mask: (B, T), real frames.
+    """
+    loss = binary_cross_entropy_with_logits(logits, target, reduction="none").reshape(*mask.shape, -1).mean(-1)
+    weight = mask.to(loss.dtype)
+    return (loss * weight).sum() / weight.sum().clamp(min=1)
+
+
+def sequence_dice_loss(logits: Tensor, target: Tensor, mask: Tensor, smooth: float = 20.0) -> Tensor:
+    """1 - soft Dice, computed over all frames of a sequence together and averaged over sequences and classes.
+
+    Args:
+        logits: (B, T, K, H, W).
+        target: Same shape, 0/1.
+        mask: (B, T), real frames.
+        smooth: Added to both sides of the ratio, in pixels: an empty sequence predicted empty has no loss.
+    """
+    weight = _expand(mask, logits)
+    probability, target = torch.sigmoid(logits.float()) * weight, target * weight
+    axes = (1, 3, 4)
+    overlap = (probability * target).sum(axes)
+    total = probability.sum(axes) + target.sum(axes)
+    return (1 - (2 * overlap + smooth) / (total + smooth)).mean()
+
+
+def center_focal_loss(logits: Tensor, heatmap: Tensor, mask: Tensor, alpha: float = 2.0, beta: float = 4.0) -> Tensor:
+    """Penalty-reduced pixel-wise focal loss of CenterNet, divided by the number of centres.
+
+    Args:
+        logits: (B, T, K, h, w).
+        heatmap: Same shape; exactly 1 at centres, Gaussian around them.
+        mask: (B, T), real frames.
+        alpha: Focus on hard cells.
+        beta: How much less cells close to a centre are penalised.
+    """
+    logits = logits.float()
+    probability = torch.sigmoid(logits)
+    positive = (heatmap >= 1).to(logits.dtype)
+    hit = -((1 - probability) ** alpha) * logsigmoid(logits) * positive
+    miss = -((1 - heatmap) ** beta) * probability**alpha * logsigmoid(-logits) * (1 - positive)
+    weight = _expand(mask, logits)
+    return ((hit + miss) * weight).sum() / (positive * weight).sum().clamp(min=1)
+
+
+def pair_giou_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """1 - generalised IoU of matching boxes, averaged; both (M, 4) as (x0, y0, x1, y1)."""
+    return (1 - box_pair_giou(predicted.float(), target.float())).mean()

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network applied to a sequence: prepare, run (in windows, mirrored), go back to the original frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.data.box_utils import non_max_suppression
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d, pad
+
+from .configs import ModelConfig
+from .networks.lesion_net import LesionOutput
+from .transforms.prepare import FrameGrid, prepare
+from .types import Box, FloatArray, Sequence
+
+Progress = Callable[[float], None]
+"""Called with the share done, 0..1."""
+MAX_BOXES_PER_FRAME = 20
+LOWEST_BOX_SCORE = 0.05
+
+
+@dataclass(frozen=True)
+class FrameBox:
+    """One detected box on one frame: pixels, class index (0-based) and score."""
+
+    box: Box
+    class_index: int
+    score: float
+
+
+@dataclass
+class Maps:
+    """Network output for T frames on the network's grid, as probabilities; None where the network has no such head.
+
+    Attributes:
+        mask: (T, K, h, w).
+        heatmap: (T, K, h / s, w / s).
+        log_size: (T, 2, h / s, w / s).
+        offset: (T, 2, h / s, w / s).
+        presence: (T,).
+        study: (K,).
+        attention: (T,), sums to 1.
+    """
+
+    mask: Tensor
+    heatmap: Tensor | None
+    log_size: Tensor | None
+    offset: Tensor | None
+    presence: Tensor | None
+    study: Tensor | None
+    attention: Tensor | None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about a sequence, in original pixels.
+
+    Attributes:
+        mask: Lesion probability, (T, K, H, W).
+        boxes: Per frame, best first; empty lists without a box head.
+        presence: Probability that a frame holds a lesion, (T,): the presence head's, or the mask's maximum.
+        study: Probability that the study holds each class, (K,), or None.
+        attention: Weight of each frame, (T,), or None.
+    """
+
+    mask: FloatArray
+    boxes: tuple[tuple[FrameBox, ...], ...]
+    presence: FloatArray
+    study: FloatArray | None
+    attention: FloatArray | None
+
+
+class Predictor:
+    """Runs one network for one model.
+
+    Args:
+        config: The model.
+        network: Built by :func:`lib.registry.build_network`, weights loaded.
+        device: Where it runs.
+    """
+
+    def __init__(self, config: ModelConfig, network: nn.Module, device: torch.device | str = "cpu") -> None:
+        self.config = config
+        self.device = torch.device(device)
+        self.network = network.to(self.device).eval()
+
+    def predict(self, sequence: Sequence, progress: Progress | None = None) -> Prediction:
+        """Predict a whole sequence of any length and frame size.
+
+        Args:
+            sequence: (T, C, H, W).
+            progress: Told the share done.
+        """
+        frames, grid = prepare(sequence, self.config.input)
+        return self.restore(self.maps(frames, progress), grid)
+
+    @torch.inference_mode()
+    def maps(self, frames: FloatArray, progress: Progress | None = None) -> Maps:
+        """Predict prepared frames (T, C, h, w) on the network's grid."""
+        height, width = frames.shape[-2:]
+        divisor = int(getattr(self.network, "size_divisor", 1))
+        padding = (0, -width % divisor, 0, -height % divisor)
+        padded = pad(torch.from_numpy(np.ascontiguousarray(frames)), padding, mode="replicate").to(self.device)
+        windows = frame_windows(len(frames), self.config.inference.max_frames)
+        parts = []
+        for i, window in enumerate(windows):
+            parts.append(self._window(padded[window]))
+            if progress is not None:
+                progress((i + 1) / len(windows))
+        maps = parts[0] if len(parts) == 1 else _merge(parts, windows, len(frames))
+        maps.mask = maps.mask[..., :height, :width]
+        return maps
+
+    def _window(self, frames: Tensor) -> Maps:
+        maps = to_maps(self._forward(frames))
+        if not self.config.inference.flip_tta:
+            return maps
+        return _mean([maps, _mirrored(to_maps(self._forward(frames.flip(-1))))])
+
+    def _forward(self, frames: Tensor) -> LesionOutput:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+            return self.network(frames[None])  # type: ignore[no-any-return]
+
+    def restore(self, maps: Maps, grid: FrameGrid) -> Prediction:
+        """Bring maps back to the original frames and read the boxes off them."""
+        mask = grid.restore(maps.mask).cpu().numpy()
+        boxes = tuple(
+            tuple(FrameBox(grid.box_to_original(b.box), b.class_index, b.score) for b in frame)
+            for frame in self.decode_boxes(maps)
+        )
+        presence = mask.max(axis=(1, 2, 3)) if maps.presence is None else maps.presence.cpu().numpy()
+        if self.config.inference.presence_threshold > 0:
+            mask = mask * (presence >= self.config.inference.presence_threshold)[:, None, None, None]
+        return Prediction(mask, boxes, presence, _numpy(maps.study), _numpy(maps.attention))
+
+    def decode_boxes(self, maps: Maps) -> list[list[FrameBox]]:
+        """Read boxes off the centre heatmaps: local maxima, then non-maximum suppression per frame and class."""
+        if maps.heatmap is None or maps.log_size is None or maps.offset is None:
+            return [[] for _ in range(len(maps.mask))]
+        stride = self.network.box_head.stride  # type: ignore[union-attr]
+        heatmap = maps.heatmap.float()
+        peaks = (heatmap == max_pool2d(heatmap, 3, stride=1, padding=1)) & (heatmap >= LOWEST_BOX_SCORE)
+        return [
+            self._frame_boxes(heatmap[t], peaks[t], maps.log_size[t].float(), maps.offset[t].float(), int(stride))
+            for t in range(len(heatmap))
+        ]
+
+    def _frame_boxes(
+        self, heatmap: Tensor, peaks: Tensor, log_size: Tensor, offset: Tensor, stride: int
+    ) -> list[FrameBox]:
+        """One frame: heatmap and peaks (K, h, w), log_size and offset (2, h, w) -> boxes in network pixels."""
+        found: list[FrameBox] = []
+        for k in range(len(heatmap)):
+            y, x = torch.nonzero(peaks[k], as_tuple=True)
+            if len(y) == 0:
+                continue
+            center = torch.stack([x, y], 1) + offset[:, y, x].T
+            half = log_size[:, y, x].T.clamp(max=6).exp() / 2
+            boxes = torch.cat([center - half, center + half], 1) * stride
+            scores = heatmap[k, y, x]
+            keep = non_max_suppression(boxes, scores, self.config.inference.nms_iou, MAX_BOXES_PER_FRAME)
+            for i in keep:
+                x0, y0, x1, y1 = boxes[i].tolist()
+                found.append(FrameBox((x0, y0, x1, y1), k, float(scores[i])))
+        return sorted(found, key=lambda b: -b.score)
+
+
+def frame_windows(n_frames: int, longest: int) -> list[slice]:
+    """Cut a sequence into windows of at most ``longest`` frames that overlap by half."""
+    if n_frames <= longest:
+        return [slice(0, n_frames)]
+    step = max(1, longest // 2)
+    starts = [*range(0, n_frames - longest, step), n_frames - longest]
+    return [slice(start, start + longest) for start in starts]
+
+
+def to_maps(output: LesionOutput) -> Maps:
+    """Turn the logits of one sequence (batch of 1) into probabilities."""
+    boxes = output.boxes
+    return Maps(
+        mask=torch.sigmoid(output.mask_logits[0].float()),
+        heatmap=None if boxes is None else torch.sigmoid(boxes.heatmap_logits[0].float()),
+        log_size=None if boxes is None else boxes.log_size[0].float(),
+        offset=None if boxes is None else boxes.offset[0].float(),
+        presence=None if output.presence_logits is None else torch.sigmoid(output.presence_logits[0].float()),
+        study=None if output.study_logits is None else torch.sigmoid(output.study_logits[0].float()),
+        attention=None if output.attention is None else output.attention[0].float(),
+    )
+
+
+def _mirrored(maps: Maps) -> Maps:
+    """Undo the left-right mirroring of the input."""
+    offset = None
+    if maps.offset is not None:
+        flipped = maps.offset.flip(-1)
+        offset = torch.stack([1 - flipped[:, 0], flipped[:, 1]], dim=1)
+    return Maps(
+        maps.mask.flip(-1),
+        None if maps.heatmap is None else maps.heatmap.flip(-1),
+        None if maps.log_size is None else maps.log_size.flip(-1),
+        offset,
+        maps.presence,
+        maps.study,
+        maps.attention,
+    )
+
+
+def _mean(parts: list[Maps]) -> Maps:
+    values = {}
+    for field in fields(Maps):
+        tensors = [getattr(part, field.name) for part in parts]
+        values[field.name] = None if tensors[0] is None else torch.stack(tensors).mean(0)
+    return Maps(**values)
+
+
+def _merge(parts: list[Maps], windows: list[slice], n_frames: int) -> Maps:
+    """Average overlapping windows frame by frame; study classes by their maximum, attention renormalised."""
+    values: dict[str, Tensor | None] = {}
+    for field in fields(Maps):
+        tensors = [getattr(part, field.name) for part in parts]
+        if tensors[0] is None:
+            values[field.name] = None
+        elif field.name == "study":
+            values[field.name] = torch.stack(tensors).amax(0)
+        else:
+            values[field.name] = _average(tensors, windows, n_frames)
+    if (attention := values["attention"]) is not None:
+        values["attention"] = attention / attention.sum()
+    return Maps(**values)  # type: ignore[arg-type]
+
+
+def _average(tensors: list[Tensor], windows: list[slice], n_frames: int) -> Tensor:
+    total = tensors[0].new_zeros(n_frames, *tensors[0].shape[1:])
+    count = tensors[0].new_zeros(n_frames, *[1] * (tensors[0].ndim - 1))
+    for tensor, window in zip(tensors, windows, strict=True):
+        total[window] += tensor
+        count[window] += 1
+    return total / count
+
+
+def _numpy(tensor: Tensor | None) -> npt.NDArray[np.float32] | None:
+    return None if tensor is None else tensor.cpu().numpy()

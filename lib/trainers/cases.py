@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labelled studies as prepared arrays in memory, split by patient, and the windows drawn from them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..configs import ModelConfig, TrainingConfig
+from ..studies import CaseRef
+from ..transforms.augment import build_augment
+from ..transforms.load import load_label, load_sequence
+from ..transforms.prepare import prepare, prepare_label
+from ..types import InputError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prepared labelled study.
+
+    Attributes:
+        image_id: Id in the store.
+        patient: Studies of one patient never lie on both sides of the split.
+        frames: (T, C, h, w) float16 on the network's grid.
+        masks: (T, K, h, w) uint8.
+    """
+
+    image_id: str
+    patient: str
+    frames: npt.NDArray[np.float16]
+    masks: npt.NDArray[np.uint8]
+
+
+def load_cases(
+    refs: Iterable[CaseRef], config: ModelConfig, progress: Callable[[int], None] | None = None
+) -> list[Case]:
+    """Read and prepare labelled studies; one that cannot be read is reported in the log and left out.
+
+    Raises:
+        InputError: If none can be read.
+    """
+    cases, problems = [], []
+    for i, ref in enumerate(refs):
+        try:
+            cases.append(_load_case(ref, config))
+        except InputError as error:
+            logger.warning("left out of training: %s", error)
+            problems.append(str(error))
+        if progress is not None:
+            progress(i + 1)
+    if not cases:
+        detail = "; ".join(problems) if problems else "no study has a label with the tag 'final' yet"
+        raise InputError(f"model '{config.name}' cannot be trained: {detail}")
+    return cases
+
+
+def _load_case(ref: CaseRef, config: ModelConfig) -> Case:
+    sequence, geometry = load_sequence(ref.image, config.input)
+    label = load_label(ref.label, geometry)
+    frames, grid = prepare(sequence, config.input)
+    masks = prepare_label(label, grid, len(config.labels))
+    return Case(ref.image_id, ref.patient, frames.astype(np.float16), masks)
+
+
+def split_by_patient(cases: list[Case], val_fraction: float, seed: int) -> tuple[list[Case], list[Case]]:
+    """Split into training and validation cases; a patient keeps its side when others are added.
+
+    The side follows from a hash of the patient, so that a study that once validated a model never trains the next.
+    With a single patient, or when the hash puts all on one side, the patient with the lowest hash validates; with one
+    patient only, it does both (the caller says so in the log).
+
+    Args:
+        cases: All labelled cases.
+        val_fraction: Expected share of the patients that validate; 0 for none.
+        seed: Changes the split.
+    """
+    rank = {case.patient: _hash_unit(f"{seed}:{case.patient}") for case in cases}
+    if val_fraction <= 0:
+        return cases, []
+    held_out = {patient for patient, value in rank.items() if value < val_fraction}
+    if not held_out:
+        held_out = {min(rank, key=lambda patient: rank[patient])}
+    if len(held_out) == len(rank):
+        held_out = {min(rank, key=lambda patient: rank[patient])}
+    train = [case for case in cases if case.patient not in held_out]
+    val = [case for case in cases if case.patient in held_out]
+    return (train or cases), val
+
+
+def _hash_unit(text: str) -> float:
+    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
+
+
+@dataclass
+class Batch:
+    """Frames (B, T, C, H, W) float, real-frame mask (B, T) bool, lesion masks (B, T, K, H, W) uint8."""
+
+    frames: torch.Tensor
+    frame_mask: torch.Tensor
+    masks: npt.NDArray[np.uint8]
+
+
+class WindowSampler:
+    """Draws augmented windows of consecutive frames from cases.
+
+    Args:
+        cases: Where to draw from.
+        config: Window, size, batch, share of windows with a lesion, augmentation, seed.
+    """
+
+    def __init__(self, cases: list[Case], config: TrainingConfig) -> None:
+        self.cases, self.config = cases, config
+        self.rng = np.random.default_rng(config.seed)
+        self.augment = build_augment(config.augment, config.size_px, config.seed)
+        self.lesion_frames = [np.flatnonzero(case.masks.any(axis=(1, 2, 3))) for case in cases]
+
+    def batch(self) -> Batch:
+        """Draw one batch; sequences shorter than the window are padded at the end and masked."""
+        size, window = self.config.size_px, self.config.window
+        first = self.cases[0]
+        channels, classes = first.frames.shape[1], first.masks.shape[1]
+        b = self.config.batch_size
+        frames = np.zeros((b, window, channels, size, size), np.float32)
+        masks = np.zeros((b, window, classes, size, size), np.uint8)
+        real = np.zeros((b, window), bool)
+        for i in range(b):
+            image, mask = self._window()
+            frames[i, : len(image)], masks[i, : len(mask)] = image, mask
+            real[i, : len(image)] = True
+        return Batch(torch.from_numpy(frames), torch.from_numpy(real), masks)
+
+    def _window(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+        index = int(self.rng.integers(len(self.cases)))
+        case, window = self.cases[index], self.config.window
+        start = self._start(len(case.frames), self.lesion_frames[index])
+        image = torch.from_numpy(case.frames[start : start + window].astype(np.float32))
+        mask = torch.from_numpy(case.masks[start : start + window])
+        t, c, k = len(image), image.shape[1], mask.shape[1]
+        size = self.config.size_px
+        changed = self.augment({"image": image.flatten(0, 1), "mask": mask.flatten(0, 1)})
+        frames = changed["image"].numpy().reshape(t, c, size, size)
+        masks = changed["mask"].numpy().reshape(t, k, size, size).astype(np.uint8)
+        if self.rng.random() < self.config.augment.reverse:
+            return frames[::-1], masks[::-1]
+        return frames, masks
+
+    def _start(self, n_frames: int, lesion_frames: npt.NDArray[np.intp]) -> int:
+        """First frame of a window; with probability ``lesion_fraction`` it holds a lesion frame if there is one."""
+        window = self.config.window
+        last = max(0, n_frames - window)
+        if len(lesion_frames) and self.rng.random() < self.config.lesion_fraction:
+            frame = int(self.rng.choice(lesion_frames))
+            low, high = max(0, frame - window + 1), min(frame, last)
+            return int(self.rng.integers(low, high + 1))
+        return int(self.rng.integers(last + 1))

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volume array <-> ordered frames, whatever the orientation of the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import nibabel.orientations as orientations
+import numpy as np
+import numpy.typing as npt
+
+from ..types import Box, Box3d, FloatArray
+
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# Patient directions in which column, row and frame index grow, by the axis along which the frames lie.
+# Rows run as a radiologist looks at them: from anterior (axial) or superior (sagittal, coronal) downwards.
+FRAME_AXES = {"S": ("L", "P", "S"), "L": ("P", "I", "L"), "P": ("L", "I", "P")}
+ANISOTROPY = 1.2
+
+
+@dataclass(frozen=True)
+class VolumeGeometry:
+    """How the axes of an (X, Y, Z) array relate to frames (T, H, W) and to the patient.
+
+    Attributes:
+        shape: Of the volume array.
+        to_frame_axes: nibabel orientation transform from the array to (W, H, T).
+        affine_lps: Maps frame indices (x, y, t, 1) to LPS mm.
+    """
+
+    shape: tuple[int, int, int]
+    to_frame_axes: FloatArray
+    affine_lps: FloatArray
+
+    @classmethod
+    def from_affine(cls, affine_ras: FloatArray, shape: tuple[int, int, int]) -> VolumeGeometry:
+        """Find the frame axis: the one with the widest spacing; axial when the voxels are near isotropic.
+
+        Args:
+            affine_ras: Voxel index to RAS mm, (4, 4), as in NIfTI.
+            shape: (X, Y, Z).
+        """
+        source = orientations.io_orientation(affine_ras)
+        spacing = np.linalg.norm(affine_ras[:3, :3], axis=0)
+        widest = int(np.argmax(spacing))
+        others = np.delete(spacing, widest)
+        codes = ("L", "P", "S")
+        frame_code = codes[int(source[widest, 0])] if spacing[widest] > ANISOTROPY * others.max() else "S"
+        target = orientations.axcodes2ornt(FRAME_AXES[frame_code])
+        transform = orientations.ornt_transform(source, target)
+        affine = affine_ras @ orientations.inv_ornt_aff(transform, shape)
+        return cls(shape, transform, RAS_TO_LPS @ affine)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between centres along column, row and frame index in mm."""
+        x, y, t = np.linalg.norm(self.affine_lps[:3, :3], axis=0)
+        return float(x), float(y), float(t)
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of a voxel in ml."""
+        return float(abs(np.linalg.det(self.affine_lps[:3, :3]))) / 1000.0
+
+    def to_frames(self, volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """(X, Y, Z, ...) -> (T, H, W, ...)."""
+        oriented = orientations.apply_orientation(volume, self.to_frame_axes)
+        return np.swapaxes(oriented, 0, 2)  # type: ignore[no-any-return]
+
+    def to_volume(self, frames: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """(T, H, W) -> (X, Y, Z): the inverse of :meth:`to_frames`."""
+        back = np.empty_like(self.to_frame_axes)
+        for source, (target, flip) in enumerate(self.to_frame_axes):
+            back[int(target)] = (source, flip)
+        return orientations.apply_orientation(np.swapaxes(frames, 0, 2), back)  # type: ignore[no-any-return]
+
+    def positions_mm(self, n_frames: int) -> tuple[float, ...]:
+        """Position of each frame along the stack in mm, the first at 0."""
+        return tuple(float(t * self.spacing_mm[2]) for t in range(n_frames))
+
+
+def point_lps(affine_lps: FloatArray, x: float, y: float, t: float) -> tuple[float, float, float]:
+    """Frame indices (voxel centres at whole numbers) -> LPS mm."""
+    px, py, pz = (affine_lps @ np.array([x, y, t, 1.0]))[:3]
+    return float(px), float(py), float(pz)
+
+
+def box_lps(affine_lps: FloatArray, boxes: dict[int, Box]) -> Box3d:
+    """The axis-aligned LPS box around per-frame pixel boxes, outer voxel edges, in mm.
+
+    Args:
+        affine_lps: Frame indices to LPS mm.
+        boxes: By frame; at least one.
+    """
+    x0, y0 = (min(box[i] for box in boxes.values()) - 0.5 for i in (0, 1))
+    x1, y1 = (max(box[i] for box in boxes.values()) - 0.5 for i in (2, 3))
+    t0, t1 = min(boxes) - 0.5, max(boxes) + 0.5
+    corners = np.array([point_lps(affine_lps, x, y, t) for x in (x0, x1) for y in (y0, y1) for t in (t0, t1)])
+    low, high = corners.min(0), corners.max(0)
+    return (float(low[0]), float(low[1]), float(low[2]), float(high[0]), float(high[1]), float(high[2]))

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames at the spacing, crop and intensity scale the network was trained on, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.functional import interpolate
+
+from ..configs import InputConfig
+from ..types import Box, FloatArray, InputError, Sequence
+
+MIN_CROP_PX = 32
+
+
+@dataclass(frozen=True)
+class FrameGrid:
+    """How the network's pixels relate to the original pixels.
+
+    Attributes:
+        original: (H, W) of the original frames.
+        resampled: (H, W) after resampling.
+        crop: (y0, y1, x0, x1) of the part kept, in resampled pixels.
+    """
+
+    original: tuple[int, int]
+    resampled: tuple[int, int]
+    crop: tuple[int, int, int, int]
+
+    def box_to_original(self, box: Box) -> Box:
+        """Map a box from network pixels to original pixels, clipped to the frame."""
+        y0, _, x0, _ = self.crop
+        sx, sy = self.original[1] / self.resampled[1], self.original[0] / self.resampled[0]
+        clip_x, clip_y = (lambda v: min(max(v, 0.0), float(self.original[1]))), (
+            lambda v: min(max(v, 0.0), float(self.original[0]))
+        )
+        return (
+            clip_x((box[0] + x0) * sx),
+            clip_y((box[1] + y0) * sy),
+            clip_x((box[2] + x0) * sx),
+            clip_y((box[3] + y0) * sy),
+        )
+
+    def restore(self, maps: torch.Tensor) -> torch.Tensor:
+        """Bring maps (N, K, h, w) on the crop back to the original frames (N, K, H, W); zero outside the crop."""
+        y0, y1, x0, x1 = self.crop
+        full = maps.new_zeros(*maps.shape[:2], *self.resampled)
+        full[:, :, y0:y1, x0:x1] = maps
+        if self.resampled == self.original:
+            return full
+        return interpolate(full, self.original, mode="bilinear", align_corners=False)
+
+
+def prepare(sequence: Sequence, config: InputConfig) -> tuple[FloatArray, FrameGrid]:
+    """Resample, crop to the foreground and z-score the frames of a sequence.
+
+    Args:
+        sequence: Frames (T, C, H, W).
+        config: Spacing, largest size, intensity range.
+
+    Returns:
+        Frames (T, C, h, w) float32, and the grid that leads back.
+    """
+    height, width = sequence.frames.shape[-2:]
+    size = _resampled_size((height, width), sequence.spacing_mm, config)
+    frames = torch.from_numpy(np.ascontiguousarray(sequence.frames, dtype=np.float32))
+    if size != (height, width):
+        shrinking = size[0] < height or size[1] < width
+        frames = interpolate(frames, size, mode="bilinear", align_corners=False, antialias=shrinking)
+    array = frames.numpy()
+    crop = _foreground_box(array, config.foreground_fraction)
+    y0, y1, x0, x1 = crop
+    cropped = np.ascontiguousarray(array[:, :, y0:y1, x0:x1])
+    return _z_score(cropped, config), FrameGrid((height, width), size, crop)
+
+
+def prepare_label(label: npt.NDArray[np.uint8], grid: FrameGrid, n_classes: int) -> npt.NDArray[np.uint8]:
+    """Bring a labelmap (T, H, W) onto the network's grid as 0/1 masks (T, K, h, w)."""
+    one_hot = np.stack([label == value for value in range(1, n_classes + 1)], axis=1).astype(np.float32)
+    masks = torch.from_numpy(one_hot)
+    if grid.resampled != grid.original:
+        shrinking = grid.resampled[0] < grid.original[0] or grid.resampled[1] < grid.original[1]
+        masks = interpolate(masks, grid.resampled, mode="bilinear", align_corners=False, antialias=shrinking)
+    y0, y1, x0, x1 = grid.crop
+    return (masks[:, :, y0:y1, x0:x1] >= 0.5).numpy().astype(np.uint8)
+
+
+def _resampled_size(size: tuple[int, int], spacing_mm: tuple[float, float], config: InputConfig) -> tuple[int, int]:
+    if min(spacing_mm) <= 0:
+        raise InputError(f"in-plane spacing {spacing_mm} mm is not positive")
+    extent = (size[0] * spacing_mm[1], size[1] * spacing_mm[0])
+    shrink = max(1.0, max(extent) / config.spacing_mm / config.max_size_px)
+    height, width = (max(1, round(e / config.spacing_mm / shrink)) for e in extent)
+    return height, width
+
+
+def _foreground_box(frames: npt.NDArray[np.float32], fraction: float) -> tuple[int, int, int, int]:
+    """The smallest box (y0, y1, x0, x1) that holds the foreground of all frames; all of it when there is none."""
+    height, width = frames.shape[-2:]
+    inside = foreground(frames, fraction).any(axis=(0, 1))
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    if len(rows) == 0 or len(rows) < MIN_CROP_PX or len(columns) < MIN_CROP_PX:
+        return (0, height, 0, width)
+    return (int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+
+
+def foreground(frames: npt.NDArray[np.float32], fraction: float) -> npt.NDArray[np.bool_]:
+    """Pixels above a share of the 99.5th percentile, per channel; shape as ``frames`` (T, C, H, W)."""
+    low = np.min(frames, axis=(0, 2, 3), keepdims=True)
+    high = np.percentile(frames, 99.5, axis=(0, 2, 3), keepdims=True)
+    return frames > np.where(low < 0, low, 0) + fraction * (high - np.where(low < 0, low, 0))
+
+
+def _z_score(frames: npt.NDArray[np.float32], config: InputConfig) -> FloatArray:
+    """Zero mean, unit deviation over the foreground of each channel, clipped."""
+    inside = foreground(frames, config.foreground_fraction)
+    out = np.empty_like(frames)
+    for c in range(frames.shape[1]):
+        values = frames[:, c][inside[:, c]]
+        mean, std = (float(values.mean()), float(values.std())) if values.size > 1 else (0.0, 1.0)
+        out[:, c] = (frames[:, c] - mean) / max(std, 1e-6)
+    return np.clip(out, *config.clip)

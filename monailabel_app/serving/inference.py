@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The inference route: same interface as MONAI Label's, but checked, bounded and off the event loop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, HTTPException, Request, UploadFile
+from fastapi.concurrency import run_in_threadpool
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import FileResponse, JSONResponse, Response
+from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.datastore.utils.convert import binary_to_image, nifti_to_dicom_seg
+from monailabel.utils.others.generic import get_mime_type, remove_file
+from requests_toolbelt import MultipartEncoder
+from starlette.background import BackgroundTask
+
+from .checks import (
+    IMAGE_SUFFIXES,
+    LABEL_SUFFIXES,
+    bad_request,
+    check_image,
+    check_model,
+    check_session_id,
+    save_upload,
+    upload_suffix,
+)
+from .params import check_params, infer_keys, parse_params
+from .pool import InferencePool
+from .stock import STORE_LOCK, GuardedRoute, label_app, store
+
+logger = logging.getLogger(__name__)
+router = APIRouter(tags=["Infer"], route_class=GuardedRoute)
+
+
+class Output(StrEnum):
+    """What an inference answers: its file, its parameters, both, or a DICOM SEG object."""
+
+    image = "image"
+    json = "json"
+    all = "all"
+    dicom_seg = "dicom_seg"
+
+
+@router.post("/infer/{model}", summary="Run a model on an image")
+async def infer(
+    request: Request,
+    model: str,
+    image: str = "",
+    session_id: str = "",
+    output: Output = Output.all,
+    params: Annotated[str, Form()] = "{}",
+    file: Annotated[UploadFile | None, File()] = None,
+    label: Annotated[UploadFile | None, File()] = None,
+) -> Response:
+    """Run a model on an image of the store, of a session, or sent along; waits its turn in the queue."""
+    files: list[str] = []
+    try:
+        job = await run_in_threadpool(build_request, model, image, session_id, params, file, label, files)
+        check_output(output, job)
+        pool: InferencePool = request.app.state.pool
+        return await pool.run(request, lambda: run_job(job, output, files), discard_answer)
+    finally:
+        for path in files:
+            remove_file(path)
+
+
+def build_request(
+    model: str,
+    image: str,
+    session_id: str,
+    params: str,
+    file: UploadFile | None,
+    label: UploadFile | None,
+    files: list[str],
+) -> dict[str, Any]:
+    """Check everything the client sent and build the app's inference request.
+
+    Args:
+        model: Name of the model.
+        image: Image id in the store; may be empty with a session or a file.
+        session_id: Session id; may be empty.
+        params: JSON object of parameters.
+        file: An image sent along.
+        label: A label sent along, such as scribbles.
+        files: Receives the temporary files made, for the caller to remove.
+
+    Raises:
+        HTTPException: 400 or 404 naming what does not fit.
+    """
+    check_model(model)
+    task = label_app()._infers[model]
+    request = {"model": model, **check_params(parse_params(params), infer_keys(task.labels), task.config())}
+    if session_id:
+        request.update(_session(session_id))
+    elif file:
+        files.append(save_upload(file, upload_suffix(file, IMAGE_SUFFIXES)))
+        request["image"] = files[-1]
+    elif image:
+        request["image"] = check_image(image)
+    else:
+        raise bad_request("Name an image of the store (image=), a session (session_id=), or send a file.")
+    if label:
+        request["label"] = _label_file(label, image, files)
+    return request
+
+
+def check_output(output: Output, request: dict[str, Any]) -> None:
+    """Raise a 400 error, before any work is done, when DICOM SEG is wanted and not possible."""
+    if output is not Output.dicom_seg:
+        return
+    if not isinstance(store(), DICOMWebDatastore):
+        raise bad_request("output=dicom_seg needs studies on a DICOMweb server; this store is a folder.")
+    if request.get("label_info") is None:
+        raise bad_request("output=dicom_seg needs label_info in params.")
+
+
+def _session(session_id: str) -> dict[str, Any]:
+    sessions = label_app().sessions()
+    session = sessions.get_session(check_session_id(session_id)) if sessions is not None else None
+    if not session:
+        raise HTTPException(404, f"There is no session {session_id}; it may have expired.")
+    return {"image": session.image, "session": session.to_json()}
+
+
+def _label_file(label: UploadFile, image: str, files: list[str]) -> str:
+    suffix = upload_suffix(label, LABEL_SUFFIXES)
+    files.append(save_upload(label, suffix))
+    if suffix == ".bin":  # raw scribbles from OHIF take their geometry from the image
+        files.append(binary_to_image(store().get_image_uri(check_image(image)), files[-1]))
+    return files[-1]
+
+
+def run_job(request: dict[str, Any], output: Output, files: list[str]) -> Response:
+    """Run an inference in a worker thread and build its answer.
+
+    The label is saved here and not by the app, so that the store sees one change at a time.
+    """
+    image = request["image"]
+    keep = request.pop("save_label", False) and not files and "session" not in request
+    tag = request.pop("label_tag", "original")
+    request["image"] = image if os.path.isabs(image) else _image_file(image)
+    result = label_app().infer(request)
+    if result is None:
+        raise HTTPException(500, f"The model '{request['model']}' gave no result.")
+    answer = result.get("params")
+    path = result.get("file") or None
+    path = path if path and os.path.isfile(path) else None
+    if keep and path:
+        with STORE_LOCK:
+            store().save_label(image, path, tag, {"model": request["model"], "params": answer})
+    try:
+        return build_answer(answer, path, output, request)
+    except Exception:
+        remove_file(path)
+        raise
+
+
+def _image_file(image: str) -> str:
+    file = store().get_image_uri(image)
+    if not file or not os.path.exists(file):
+        raise HTTPException(404, f"The file of image '{image}' is missing in the store.")
+    return str(file)
+
+
+def build_answer(params: Any, path: str | None, output: Output, request: dict[str, Any]) -> Response:
+    """Build the answer in the form the client asked for; the result file is removed once it is sent.
+
+    Args:
+        params: The result's JSON part.
+        path: The result's file, or None.
+        output: What the client wants.
+        request: The inference request.
+
+    Raises:
+        HTTPException: 404 when a file is wanted and there is none.
+    """
+    removal = BackgroundTask(remove_file, path) if path else None
+    if output is Output.image:
+        if path is None:
+            raise HTTPException(404, f"The model '{request['model']}' made no file for this image; use output=json.")
+        return FileResponse(path, media_type=get_mime_type(path), filename=Path(path).name, background=removal)
+    if output is Output.dicom_seg:
+        return _dicom_seg(path, request, removal)
+    if output is Output.json or path is None:
+        return JSONResponse(jsonable_encoder(params), background=removal)
+    with open(path, "rb") as source:
+        fields = {
+            "params": (None, json.dumps(params), "application/json"),
+            "image": (Path(path).name, source, get_mime_type(path)),
+        }
+        message = MultipartEncoder(fields=fields)
+        return Response(message.to_string(), media_type=message.content_type, background=removal)
+
+
+def _dicom_seg(path: str | None, request: dict[str, Any], removal: BackgroundTask | None) -> Response:
+    if path is None:
+        raise HTTPException(404, f"The model '{request['model']}' made no mask for this image.")
+    series = str(request["image"])
+    for suffix in (".nii.gz", ".nii", ".nrrd"):
+        series = series.removesuffix(suffix)
+    seg = nifti_to_dicom_seg(series, path, request["label_info"], use_itk=True)
+    return FileResponse(seg, media_type="application/dicom", filename=Path(seg).name, background=removal)
+
+
+def discard_answer(answer: Response) -> None:
+    """Remove the file of an answer that nobody waits for."""
+    if isinstance(answer.background, BackgroundTask):
+        remove_file(*answer.background.args)
