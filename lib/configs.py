@@ -271,7 +271,7 @@ def load_config(path: Path) -> ModelConfig:
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a mapping of keys, got {type(data).__name__}")

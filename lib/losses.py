@@ -70,4 +70,5 @@ def center_focal_loss(logits: Tensor, heatmap: Tensor, mask: Tensor, alpha: floa
 
 def pair_giou_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """1 - generalised IoU of matching boxes, averaged; both (M, 4) as (x0, y0, x1, y1)."""
-    return (1 - box_pair_giou(predicted.float(), target.float())).mean()
+    loss: Tensor = 1 - box_pair_giou(predicted.float(), target.float())
+    return loss.mean()

@@ -129,13 +129,13 @@ class Predictor:
     def restore(self, maps: Maps, grid: FrameGrid) -> Prediction:
         """Bring maps back to the original frames and read the boxes off them."""
         mask = grid.restore(maps.mask).cpu().numpy()
-        boxes = tuple(
-            tuple(FrameBox(grid.box_to_original(b.box), b.class_index, b.score) for b in frame)
-            for frame in self.decode_boxes(maps)
-        )
         presence = mask.max(axis=(1, 2, 3)) if maps.presence is None else maps.presence.cpu().numpy()
-        if self.config.inference.presence_threshold > 0:
-            mask = mask * (presence >= self.config.inference.presence_threshold)[:, None, None, None]
+        holds = presence >= self.config.inference.presence_threshold
+        boxes = tuple(
+            _on_original(frame, grid) if held else ()
+            for frame, held in zip(self.decode_boxes(maps), holds, strict=True)
+        )
+        mask = mask if holds.all() else mask * holds[:, None, None, None]
         return Prediction(mask, boxes, presence, _numpy(maps.study), _numpy(maps.attention))
 
     def decode_boxes(self, maps: Maps) -> list[list[FrameBox]]:
@@ -168,6 +168,12 @@ class Predictor:
                 x0, y0, x1, y1 = boxes[i].tolist()
                 found.append(FrameBox((x0, y0, x1, y1), k, float(scores[i])))
         return sorted(found, key=lambda b: -b.score)
+
+
+def _on_original(boxes: list[FrameBox], grid: FrameGrid) -> tuple[FrameBox, ...]:
+    """Move a frame's boxes to original pixels; what lies beyond the frame's edge is left out."""
+    moved = (FrameBox(grid.box_to_original(b.box), b.class_index, b.score) for b in boxes)
+    return tuple(b for b in moved if b.box[2] > b.box[0] and b.box[3] > b.box[1])
 
 
 def frame_windows(n_frames: int, longest: int) -> list[slice]:

@@ -9,7 +9,7 @@ patient's left, y to posterior, z to superior; DICOM PS3.3 C.7.6.2.1.1).
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ class InputError(ValueError):
     """The caller's input cannot be used. The message says what is wrong, with which file or id, and what to do."""
 
 
-class SequenceKind(str, Enum):
+class SequenceKind(StrEnum):
     """What the frame axis means."""
 
     STACK = "stack"
@@ -153,7 +153,7 @@ class Finding:
         return data
 
 
-class ReportStatus(str, Enum):
+class ReportStatus(StrEnum):
     """How far a report has come."""
 
     DRAFT = "draft"

@@ -55,13 +55,22 @@ def load_weights(network: nn.Module, path: Path) -> None:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from error
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise InputError(f"{path}: these weights do not fit the network in the model's configuration: {first}") from error
+        raise InputError(
+            f"{path}: these weights do not fit the network of the model's configuration: {first}"
+        ) from error
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Read what :func:`save_weights` was told; empty for a file without it."""
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
+    """Read what :func:`save_weights` was told; empty for a file without it.
+
+    Raises:
+        InputError: If the file cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
     return json.loads(metadata.get("lesionloop", "{}"))  # type: ignore[no-any-return]
 
 

@@ -45,9 +45,7 @@ class FrameEncoder(nn.Module):
         padding = 1 if stem_stride < 4 else 0
         self.stem = nn.Conv2d(in_channels, channels[0], kernel, stride=stem_stride, padding=padding)
         widths = (channels[0], *channels)
-        self.levels = nn.ModuleList(
-            conv_block(widths[i], widths[i + 1], groups, dropout) for i in range(len(channels))
-        )
+        self.levels = nn.ModuleList(conv_block(widths[i], widths[i + 1], groups, dropout) for i in range(len(channels)))
         self.strides = tuple(stem_stride * 2**i for i in range(len(channels)))
 
     def forward(self, frames: Tensor) -> list[Tensor]:

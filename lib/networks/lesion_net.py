@@ -75,6 +75,7 @@ class LesionNet(nn.Module):
         if config.frame_recurrence.cell != "none":
             self.frame_recurrence = FrameRecurrence(2 * sum(channels[-POOLED_LEVELS:]), config.frame_recurrence)
             self._add_frame_heads(self.frame_recurrence.state_size, n_classes)
+        self.to(memory_format=torch.channels_last)
 
     def _add_frame_heads(self, state_size: int, n_classes: int) -> None:
         self.film = nn.ModuleList(nn.Linear(2 * state_size, 2 * c) for c in self.decoder.out_channels)
@@ -104,8 +105,9 @@ class LesionNet(nn.Module):
             features[self.map_level] = self.map_recurrence(level, mask).flatten(0, 1)
         presence = study = attention = film = None
         if self.frame_recurrence is not None:
-            states, attention, context = self.frame_recurrence(_embed(features).unflatten(0, (b, t)), mask)
-            joint = torch.cat([states, context[:, None].expand(-1, t, -1)], dim=-1)  # (B, T, 2 * state)
+            states, attention, context = self.frame_recurrence(_embed(features).reshape(b, t, -1), mask)
+            known = self.frame_recurrence.frame_contexts(states, context, mask)
+            joint = torch.cat([states, known], dim=-1)  # (B, T, 2 * state)
             film = [_halves(layer(joint).flatten(0, 1)) for layer in self.film]
             presence, study = self.presence_head(joint), self.study_head(context)
         decoded = self.decoder(features, film)

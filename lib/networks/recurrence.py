@@ -11,12 +11,15 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ..configs import FrameRecurrenceConfig
-from .attention import build_attention
+from .attention import Pooling, build_attention, running_context
 
 
 class ConvCell(nn.Module):
@@ -31,7 +34,7 @@ class ConvCell(nn.Module):
         hidden: Channels of the state.
     """
 
-    GATES = {"conv_rnn": 1, "conv_gru": 3, "conv_lstm": 4}
+    GATES: ClassVar[dict[str, int]] = {"conv_rnn": 1, "conv_gru": 3, "conv_lstm": 4}
 
     def __init__(self, kind: str, in_channels: int, hidden: int) -> None:
         super().__init__()
@@ -107,7 +110,8 @@ class MapRecurrence(nn.Module):
             ]
             x = torch.cat(outputs, dim=2)
         b, t = x.shape[:2]
-        return maps + self.out(x.flatten(0, 1)).unflatten(0, (b, t))
+        change: Tensor = self.out(x.flatten(0, 1)).unflatten(0, (b, t))
+        return maps + change
 
 
 def _scan(cell: ConvCell, maps: Tensor, mask: Tensor, backward: bool) -> Tensor:
@@ -131,7 +135,7 @@ class FrameRecurrence(nn.Module):
         config: Cell, size, direction, depth, attention.
     """
 
-    CELLS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+    CELLS: ClassVar[dict[str, Callable[..., nn.RNNBase]]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
     def __init__(self, in_features: int, config: FrameRecurrenceConfig) -> None:
         super().__init__()
@@ -152,7 +156,7 @@ class FrameRecurrence(nn.Module):
                 batch_first=True,
                 bidirectional=config.bidirectional,
             )
-        self.pool = build_attention(config.attention, self.state_size)
+        self.pool: Pooling = build_attention(config.attention, self.state_size)
 
     def forward(self, embeddings: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Run along the frames.
@@ -171,6 +175,21 @@ class FrameRecurrence(nn.Module):
             states = self.cell(x)
         weights, context = self.pool(states, mask)
         return states, weights, context
+
+    def frame_contexts(self, states: Tensor, context: Tensor, mask: Tensor) -> Tensor:
+        """The context that each frame may know: the study's, or what came up to the frame in a model that streams.
+
+        Args:
+            states: (B, T, state_size), from :meth:`forward`.
+            context: (B, state_size), from :meth:`forward`.
+            mask: (B, T), True where a frame is real.
+
+        Returns:
+            (B, T, state_size).
+        """
+        if self.causal:
+            return running_context(self.pool.scores(states), states, mask)
+        return context[:, None].expand_as(states)
 
     def _with_differences(self, x: Tensor, mask: Tensor) -> Tensor:
         """Join each embedding with the change from the frame before and, unless causal, to the frame after."""

@@ -103,7 +103,7 @@ def fit(
     device = torch.device(device)
     settings = config.training
     torch.manual_seed(settings.seed)
-    network.to(device, memory_format=torch.channels_last).train()
+    network.to(device).train()
     averaged = AveragedModel(network, avg_fn=_warming_average(settings.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=settings.weight_decay)
     sampler = WindowSampler(train, settings)
@@ -182,9 +182,7 @@ def _epochs(
         yield losses
 
 
-def _step(
-    network: LesionNet, optimizer: torch.optim.Optimizer, sampler: WindowSampler, config: ModelConfig
-) -> float:
+def _step(network: LesionNet, optimizer: torch.optim.Optimizer, sampler: WindowSampler, config: ModelConfig) -> float:
     device = next(network.parameters()).device
     batch = sampler.batch()
     stride = 1 if network.box_head is None else network.box_head.stride
@@ -240,9 +238,7 @@ def _report(
     )
 
 
-def mean_dice(
-    network: nn.Module, cases: list[Case], config: ModelConfig, device: torch.device | str = "cpu"
-) -> float:
+def mean_dice(network: nn.Module, cases: list[Case], config: ModelConfig, device: torch.device | str = "cpu") -> float:
     """Mean over cases of the volume Dice on the network's grid (1 when mask and prediction are both empty)."""
     return float(np.mean(case_dices(network, cases, config, device)))
 

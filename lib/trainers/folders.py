@@ -26,6 +26,8 @@ PHANTOM_SEED = 10_000
 
 def phantom_cases(config: ModelConfig, count: int) -> list[Case]:
     """Make labelled phantoms, one in eight without a lesion, and prepare them like any study."""
+    if count == 0:
+        return []
     with tempfile.TemporaryDirectory(prefix="lesionloop-") as name:
         folder, refs = Path(name), []
         for i in range(count):
@@ -67,7 +69,7 @@ def train_on_folders(
     fraction = settings.val_fraction if val_fraction is None else val_fraction
     train, val = split_by_patient(load_cases(refs, config), fraction, settings.seed)
     logger.info("%d training and %d validation studies, %d phantoms", len(train), len(val), phantoms)
-    train = train + phantom_cases(config, phantoms)
+    train = train + (phantom_cases(config, phantoms) if phantoms else [])
     torch.manual_seed(settings.seed)
     network = build_network(config)
     if start is not None:

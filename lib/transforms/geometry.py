@@ -35,7 +35,7 @@ class VolumeGeometry:
 
     @classmethod
     def from_affine(cls, affine_ras: FloatArray, shape: tuple[int, int, int]) -> VolumeGeometry:
-        """Find the frame axis: the one with the widest spacing; axial when the voxels are near isotropic.
+        """Find the frame axis: of a single slice, across it; else the one with the widest spacing; else axial.
 
         Args:
             affine_ras: Voxel index to RAS mm, (4, 4), as in NIfTI.
@@ -44,9 +44,10 @@ class VolumeGeometry:
         source = orientations.io_orientation(affine_ras)
         spacing = np.linalg.norm(affine_ras[:3, :3], axis=0)
         widest = int(np.argmax(spacing))
-        others = np.delete(spacing, widest)
-        codes = ("L", "P", "S")
-        frame_code = codes[int(source[widest, 0])] if spacing[widest] > ANISOTROPY * others.max() else "S"
+        anisotropic = spacing[widest] > ANISOTROPY * np.delete(spacing, widest).max()
+        if shape.count(1) == 1:
+            widest, anisotropic = shape.index(1), True
+        frame_code = ("L", "P", "S")[int(source[widest, 0])] if anisotropic else "S"
         target = orientations.axcodes2ornt(FRAME_AXES[frame_code])
         transform = orientations.ornt_transform(source, target)
         affine = affine_ras @ orientations.inv_ornt_aff(transform, shape)
@@ -66,7 +67,7 @@ class VolumeGeometry:
     def to_frames(self, volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """(X, Y, Z, ...) -> (T, H, W, ...)."""
         oriented = orientations.apply_orientation(volume, self.to_frame_axes)
-        return np.swapaxes(oriented, 0, 2)  # type: ignore[no-any-return]
+        return np.swapaxes(oriented, 0, 2)
 
     def to_volume(self, frames: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """(T, H, W) -> (X, Y, Z): the inverse of :meth:`to_frames`."""

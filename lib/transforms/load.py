@@ -66,6 +66,8 @@ def load_label(path: Path, geometry: VolumeGeometry) -> MaskArray:
         InputError: If it cannot be read or its shape is not the image's.
     """
     volume, affine = _read(path)
+    if volume.ndim == 2:
+        volume = volume[..., None]
     if volume.ndim == 4 and volume.shape[-1] == 1:
         volume = volume[..., 0]
     if volume.shape != geometry.shape:
@@ -73,7 +75,10 @@ def load_label(path: Path, geometry: VolumeGeometry) -> MaskArray:
     own = VolumeGeometry.from_affine(affine, geometry.shape)
     if not np.allclose(own.affine_lps, geometry.affine_lps, atol=0.05):
         raise InputError(f"{path}: the label lies elsewhere in space than its image; export it in the image's geometry")
-    return np.ascontiguousarray(geometry.to_frames(np.rint(volume).astype(np.uint8)))
+    values = np.rint(volume)
+    if not ((values >= 0) & (values <= 255)).all():
+        raise InputError(f"{path}: label values must lie in 0..255; this file holds others")
+    return np.ascontiguousarray(geometry.to_frames(values.astype(np.uint8)))
 
 
 def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

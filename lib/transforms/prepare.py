@@ -34,15 +34,9 @@ class FrameGrid:
         """Map a box from network pixels to original pixels, clipped to the frame."""
         y0, _, x0, _ = self.crop
         sx, sy = self.original[1] / self.resampled[1], self.original[0] / self.resampled[0]
-        clip_x, clip_y = (lambda v: min(max(v, 0.0), float(self.original[1]))), (
-            lambda v: min(max(v, 0.0), float(self.original[0]))
-        )
-        return (
-            clip_x((box[0] + x0) * sx),
-            clip_y((box[1] + y0) * sy),
-            clip_x((box[2] + x0) * sx),
-            clip_y((box[3] + y0) * sy),
-        )
+        left, right = (_clip((x + x0) * sx, self.original[1]) for x in (box[0], box[2]))
+        top, bottom = (_clip((y + y0) * sy, self.original[0]) for y in (box[1], box[3]))
+        return (left, top, right, bottom)
 
     def restore(self, maps: torch.Tensor) -> torch.Tensor:
         """Bring maps (N, K, h, w) on the crop back to the original frames (N, K, H, W); zero outside the crop."""
@@ -52,6 +46,10 @@ class FrameGrid:
         if self.resampled == self.original:
             return full
         return interpolate(full, self.original, mode="bilinear", align_corners=False)
+
+
+def _clip(value: float, highest: int) -> float:
+    return min(max(value, 0.0), float(highest))
 
 
 def prepare(sequence: Sequence, config: InputConfig) -> tuple[FloatArray, FrameGrid]:
@@ -98,11 +96,11 @@ def _resampled_size(size: tuple[int, int], spacing_mm: tuple[float, float], conf
 
 
 def _foreground_box(frames: npt.NDArray[np.float32], fraction: float) -> tuple[int, int, int, int]:
-    """The smallest box (y0, y1, x0, x1) that holds the foreground of all frames; all of it when there is none."""
+    """The smallest box (y0, y1, x0, x1) that holds the foreground of all frames; all of it when there is hardly any."""
     height, width = frames.shape[-2:]
     inside = foreground(frames, fraction).any(axis=(0, 1))
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    if len(rows) == 0 or len(rows) < MIN_CROP_PX or len(columns) < MIN_CROP_PX:
+    if len(rows) < MIN_CROP_PX or len(columns) < MIN_CROP_PX:
         return (0, height, 0, width)
     return (int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
 
@@ -111,7 +109,8 @@ def foreground(frames: npt.NDArray[np.float32], fraction: float) -> npt.NDArray[
     """Pixels above a share of the 99.5th percentile, per channel; shape as ``frames`` (T, C, H, W)."""
     low = np.min(frames, axis=(0, 2, 3), keepdims=True)
     high = np.percentile(frames, 99.5, axis=(0, 2, 3), keepdims=True)
-    return frames > np.where(low < 0, low, 0) + fraction * (high - np.where(low < 0, low, 0))
+    floor = np.where(low < 0, low, 0)
+    return np.asarray(frames > floor + fraction * (high - floor), dtype=np.bool_)
 
 
 def _z_score(frames: npt.NDArray[np.float32], config: InputConfig) -> FloatArray:
@@ -121,5 +120,6 @@ def _z_score(frames: npt.NDArray[np.float32], config: InputConfig) -> FloatArray
     for c in range(frames.shape[1]):
         values = frames[:, c][inside[:, c]]
         mean, std = (float(values.mean()), float(values.std())) if values.size > 1 else (0.0, 1.0)
-        out[:, c] = (frames[:, c] - mean) / max(std, 1e-6)
+        constant = std <= 1e-6 * max(abs(mean), 1.0)  # what is left then is rounding
+        out[:, c] = (frames[:, c] - mean) / (1.0 if constant else std)
     return np.clip(out, *config.clip)

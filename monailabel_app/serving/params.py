@@ -98,6 +98,8 @@ INFER_KEYS: dict[str, Check] = {
     "restore_label_idx": _flag,
     "threshold": _number,
     "score_threshold": _number,
+    "mask_threshold": _number,
+    "min_volume_ml": _number,
     "min_volume_mm3": _number,
     "explain": _flag,
     "tta": _flag,

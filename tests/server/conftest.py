@@ -130,3 +130,15 @@ def locked(serve: Callable[..., Live], tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture
 def token() -> str:
     return TOKEN
+
+
+@pytest.fixture(scope="session")
+def wait_for() -> Callable[[int, Path, Path, subprocess.Popen[bytes]], Live]:
+    """Wait until a server started in another way is healthy."""
+
+    def wait(port: int, studies: Path, output: Path, process: subprocess.Popen[bytes]) -> Live:
+        started = Live(f"http://127.0.0.1:{port}", port, studies, studies.parent / "infer.log", output, process)
+        wait_healthy(started)
+        return started
+
+    return wait

@@ -159,7 +159,7 @@ def operations():
 
 def test_reference_lists_every_route_and_variable():
     page = (ROOT / "docs" / "reference" / "server.md").read_text()
-    listed = {(method, path) for method, path in re.findall(r"\| `(\w+)` \| `([^`]+)` \|", page)}
+    listed = {(method, path) for method, path in re.findall(r"\| `(\w+)` \| `(/[^`]*)` \|", page)}
     assert listed == set(operations())
     sources = "".join(file.read_text() for file in (ROOT / "monailabel_app" / "serving").glob("*.py"))
     variables = set(re.findall(r"LESIONLOOP_[A-Z_]+", sources))
