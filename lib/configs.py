@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .types import InputError, SequenceKind
 
 _STRICT = ConfigDict(extra="forbid")
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 FrameCell = Literal["none", "mlp", "rnn", "gru", "lstm"]
 MapCell = Literal["none", "conv_rnn", "conv_gru", "conv_lstm"]
 AttentionName = Literal["none", "additive", "scaled_dot_product"]
@@ -35,9 +38,9 @@ class FrameRecurrenceConfig:
     """
 
     cell: FrameCell = "lstm"
-    hidden: int = 96
+    hidden: Count = 96
     bidirectional: bool = True
-    depth: int = 1
+    depth: Count = 1
     attention: AttentionName = "additive"
 
 
@@ -54,9 +57,9 @@ class MapRecurrenceConfig:
     """
 
     cell: MapCell = "none"
-    hidden: int = 64
+    hidden: Count = 64
     bidirectional: bool = True
-    depth: int = 1
+    depth: Count = 1
     level: int = 3
 
 
@@ -77,11 +80,11 @@ class NetworkConfig:
     """
 
     name: str = "lesion_net"
-    in_channels: int = 1
+    in_channels: Count = 1
     stem_stride: Literal[1, 2, 4] = 2
     channels: tuple[int, ...] = (16, 32, 64, 96, 160)
-    norm_groups: int = 8
-    dropout: float = 0.0
+    norm_groups: Count = 8
+    dropout: Fraction = 0.0
     frame_recurrence: FrameRecurrenceConfig = dataclasses.field(default_factory=FrameRecurrenceConfig)
     map_recurrence: MapRecurrenceConfig = dataclasses.field(default_factory=MapRecurrenceConfig)
     boxes: bool = True
@@ -102,8 +105,8 @@ class InputConfig:
 
     kind: SequenceKind = SequenceKind.STACK
     channels: tuple[str, ...] = ("flair",)
-    spacing_mm: float = 1.25
-    max_size_px: int = 384
+    spacing_mm: Positive = 1.25
+    max_size_px: Count = 384
     foreground_fraction: float = 0.05
     clip: tuple[float, float] = (-3.0, 6.0)
 
@@ -125,16 +128,16 @@ class AugmentConfig:
         blur: Probability of a Gaussian blur.
     """
 
-    flip: float = 0.5
-    reverse: float = 0.25
-    affine: float = 0.8
+    flip: Fraction = 0.5
+    reverse: Fraction = 0.25
+    affine: Fraction = 0.8
     rotate_deg: float = 15.0
     scale: float = 0.2
     shift_px: float = 12.0
-    contrast: float = 0.5
-    intensity: float = 0.5
+    contrast: Fraction = 0.5
+    intensity: Fraction = 0.5
     noise_std: float = 0.1
-    blur: float = 0.1
+    blur: Fraction = 0.1
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -160,17 +163,17 @@ class TrainingConfig:
         augment: Random changes.
     """
 
-    max_epochs: int = 20
-    steps_per_epoch: int = 50
-    batch_size: int = 2
-    window: int = 16
-    size_px: int = 192
-    learning_rate: float = 3e-3
-    finetune_learning_rate: float = 5e-4
+    max_epochs: Count = 20
+    steps_per_epoch: Count = 50
+    batch_size: Count = 2
+    window: Count = 16
+    size_px: Count = 192
+    learning_rate: Positive = 3e-3
+    finetune_learning_rate: Positive = 5e-4
     weight_decay: float = 1e-2
-    lesion_fraction: float = 0.6
-    ema_decay: float = 0.998
-    val_fraction: float = 0.2
+    lesion_fraction: Fraction = 0.6
+    ema_decay: Fraction = 0.998
+    val_fraction: Fraction = 0.2
     seed: int = 0
     presence_weight: float = 0.5
     study_weight: float = 0.05
@@ -190,17 +193,17 @@ class InferenceConfig:
         max_frames: Longer sequences are run in overlapping windows of this many frames.
         flip_tta: Average the prediction with that of the mirrored image.
         nms_iou: Overlap above which two boxes of a frame are one (boxes).
-        link_iou: Overlap above which boxes of neighbouring frames are one lesion (boxes).
+        link_overlap: Share of the smaller of two boxes on neighbouring frames from which they are one lesion (boxes).
     """
 
-    mask_threshold: float = 0.5
-    score_threshold: float = 0.3
-    presence_threshold: float = 0.0
+    mask_threshold: Fraction = 0.5
+    score_threshold: Fraction = 0.3
+    presence_threshold: Fraction = 0.0
     min_volume_ml: float = 0.05
-    max_frames: int = 64
+    max_frames: Count = 64
     flip_tta: bool = True
-    nms_iou: float = 0.3
-    link_iou: float = 0.2
+    nms_iou: Fraction = 0.3
+    link_overlap: Fraction = 0.5
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -229,7 +232,7 @@ class ModelConfig:
         """Check what spans several keys.
 
         Raises:
-            ValueError: If labels are not 1..K or the channels do not fit the network.
+            ValueError: If labels are not 1..K, or the channels or the level of the map memory do not fit the network.
         """
         if sorted(self.labels.values()) != list(range(1, len(self.labels) + 1)):
             raise ValueError(f"labels must have the values 1..{len(self.labels)}, got {self.labels}")
@@ -238,6 +241,9 @@ class ModelConfig:
                 f"input.channels names {len(self.input.channels)} channels, "
                 f"network.in_channels is {self.network.in_channels}"
             )
+        levels, maps = len(self.network.channels), self.network.map_recurrence
+        if maps.cell != "none" and not 0 <= maps.level < levels:
+            raise ValueError(f"network.map_recurrence.level is {maps.level}; the encoder has levels 0..{levels - 1}")
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def lesions_from_boxes(
     found: list[Finding] = []
     for index, name in enumerate(config.class_names):
         frames = _kept_boxes(prediction, index, config)
-        for track in link_boxes([[b.box for b in frame] for frame in frames], config.inference.link_iou):
+        for track in link_boxes([[b.box for b in frame] for frame in frames], config.inference.link_overlap):
             lesion = _boxed_lesion({t: frames[t][i] for t, i in track.items()}, sequence)
             found.append(replace(lesion, label=name, source=source))
     return _numbered(found)
@@ -109,19 +109,28 @@ def _voxel_volume_ml(sequence: Sequence) -> float | None:
 
 def _classes(probability: FloatArray, threshold: float) -> MaskArray:
     """(T, K, H, W) -> (T, H, W): the most probable class of each pixel above the threshold, 0 elsewhere."""
-    best = probability.max(axis=1)
-    value = np.ones(best.shape, np.uint8) if probability.shape[1] == 1 else probability.argmax(axis=1) + 1
-    return np.where(best > threshold, value, 0).astype(np.uint8)
+    if probability.shape[1] == 1:
+        return (probability[:, 0] > threshold).astype(np.uint8)
+    return np.where(probability.max(axis=1) > threshold, probability.argmax(axis=1) + 1, 0).astype(np.uint8)
 
 
 def _components(mask: npt.NDArray[np.bool_], min_voxels: float) -> Iterator[tuple[Region, npt.NDArray[np.bool_]]]:
     """Where each connected component lies and its mask there, largest first."""
-    labelled, count = ndimage.label(mask, NEIGHBOURS_26)
-    sizes = np.bincount(labelled[mask], minlength=count + 1)[1:]
+    extent: list[Region] = ndimage.find_objects(mask.view(np.uint8))  # of everything; labelling all of it is slow
+    if not extent:
+        return
+    inside = mask[extent[0]]
+    labelled, count = ndimage.label(inside, NEIGHBOURS_26)
+    sizes = np.bincount(labelled[inside], minlength=count + 1)[1:]
     regions = ndimage.find_objects(labelled)
     for i in np.argsort(-sizes, kind="stable")[:MAX_COMPONENTS]:
         if sizes[i] >= min_voxels:
-            yield regions[i], labelled[regions[i]] == i + 1
+            yield _shifted(regions[i], extent[0]), labelled[regions[i]] == i + 1
+
+
+def _shifted(region: Region, origin: Region) -> Region:
+    t, y, x = (slice(r.start + o.start, r.stop + o.start) for r, o in zip(region, origin, strict=True))
+    return t, y, x
 
 
 def _mask_scores(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -142,11 +143,11 @@ class Predictor:
         """Read boxes off the centre heatmaps: local maxima, then non-maximum suppression per frame and class."""
         if maps.heatmap is None or maps.log_size is None or maps.offset is None:
             return [[] for _ in range(len(maps.mask))]
-        stride = self.network.box_head.stride  # type: ignore[union-attr]
+        stride = int(self.network.get_submodule("box_head").stride)  # type: ignore[arg-type]
         heatmap = maps.heatmap.float()
         peaks = (heatmap == max_pool2d(heatmap, 3, stride=1, padding=1)) & (heatmap >= LOWEST_BOX_SCORE)
         return [
-            self._frame_boxes(heatmap[t], peaks[t], maps.log_size[t].float(), maps.offset[t].float(), int(stride))
+            self._frame_boxes(heatmap[t], peaks[t], maps.log_size[t].float(), maps.offset[t].float(), stride)
             for t in range(len(heatmap))
         ]
 
@@ -217,7 +218,7 @@ def _mirrored(maps: Maps) -> Maps:
 
 
 def _mean(parts: list[Maps]) -> Maps:
-    values = {}
+    values: dict[str, Any] = {}
     for field in fields(Maps):
         tensors = [getattr(part, field.name) for part in parts]
         values[field.name] = None if tensors[0] is None else torch.stack(tensors).mean(0)
@@ -226,7 +227,7 @@ def _mean(parts: list[Maps]) -> Maps:
 
 def _merge(parts: list[Maps], windows: list[slice], n_frames: int) -> Maps:
     """Average overlapping windows frame by frame; study classes by their maximum, attention renormalised."""
-    values: dict[str, Tensor | None] = {}
+    values: dict[str, Any] = {}
     for field in fields(Maps):
         tensors = [getattr(part, field.name) for part in parts]
         if tensors[0] is None:
@@ -237,7 +238,7 @@ def _merge(parts: list[Maps], windows: list[slice], n_frames: int) -> Maps:
             values[field.name] = _average(tensors, windows, n_frames)
     if (attention := values["attention"]) is not None:
         values["attention"] = attention / attention.sum()
-    return Maps(**values)  # type: ignore[arg-type]
+    return Maps(**values)
 
 
 def _average(tensors: list[Tensor], windows: list[slice], n_frames: int) -> Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from monailabel_app.roots import CONFIGS_DIR, lib_module
+from monailabel_app.roots import APP_DIR, CONFIGS_DIR, PRETRAINED_DIR, lib_module
+from monailabel_app.serving.settings import ConfigurationError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -17,10 +18,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 def main() -> None:
     """Run the command line; wrong input ends with its message and exit code 2, without a stack trace."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
-    input_error = lib_module("types").InputError
     try:
         app()
-    except input_error as error:
+    except (lib_module("types").InputError, ConfigurationError) as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         raise SystemExit(2) from error
 
@@ -60,3 +60,82 @@ def train(
         cpu_budget_s=cpu_seconds,
     )
     typer.echo(f"wrote {output}: {result.history[-1].line()}")
+
+
+Host = Annotated[str, typer.Option(help="address to serve on; another than 127.0.0.1 needs access tokens")]
+Port = Annotated[int, typer.Option(help="port to serve on", min=1, max=65535)]
+Conf = Annotated[list[str] | None, typer.Option(help="setting of the app, KEY=VALUE, e.g. model_dir=DIR; repeatable")]
+Model = Annotated[str, typer.Argument(help="name of the model: a file in configs/")]
+ModelDir = Annotated[Path, typer.Option(help="folder with the versions: the app's setting model_dir")]
+
+
+@app.command()
+def demo(
+    studies: Annotated[Path | None, typer.Option(help="your own studies folder (default: phantoms)")] = None,
+    folder: Annotated[Path, typer.Option(help="where phantoms, pictures and the log go")] = Path("demo"),
+    limit: Annotated[int, typer.Option(help="images of your own to run, labelled ones first", min=1)] = 3,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    conf: Conf = None,
+    exit_: Annotated[bool, typer.Option("--exit", help="end after the tables and pictures")] = False,
+) -> None:
+    """Serve the models, run each one on a few patients, show what they found, and keep serving."""
+    from monailabel_app.demo import Options, run_demo
+
+    options = Options(folder.absolute(), studies, host, port, limit, _pairs("--conf", conf), exit_)
+    raise typer.Exit(run_demo(options))
+
+
+@app.command()
+def serve(
+    studies: Annotated[str, typer.Option(help="studies folder, or URL of a DICOMweb server")],
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    conf: Conf = None,
+    token_file: Annotated[Path | None, typer.Option(help="access tokens, a line NAME:TOKEN per user")] = None,
+) -> None:
+    """Serve the models on a studies folder or a DICOMweb server."""
+    from monailabel_app.process import serve_here
+
+    serve_here(studies, host, port, _pairs("--conf", conf), token_file)
+
+
+@app.command()
+def versions(model: Model, model_dir: ModelDir = APP_DIR / "model") -> None:
+    """List the versions of a model's weights and which one is in service."""
+    from rich.console import Console
+
+    from monailabel_app.tables import versions_table
+
+    store = _version_store(model, model_dir)
+    try:
+        in_service = store.current()[1]
+    except lib_module("types").InputError as error:  # the list is what one needs to repair it
+        typer.secho(str(error), fg=typer.colors.RED, err=True)
+        in_service = ""
+    Console().print(versions_table(model, store.versions(), store.records(), in_service))
+
+
+@app.command()
+def rollback(
+    model: Model,
+    to: Annotated[str | None, typer.Option(help="version to put into service (default: the one before)")] = None,
+    model_dir: ModelDir = APP_DIR / "model",
+) -> None:
+    """Put an earlier version of a model into service; a running server uses it from its next inference on."""
+    version = _version_store(model, model_dir).rollback(to)
+    typer.echo(f"{model}: version {version} is in service")
+
+
+def _version_store(model: str, model_dir: Path) -> Any:
+    configs = lib_module("configs").load_configs(CONFIGS_DIR)
+    if model not in configs:
+        raise lib_module("types").InputError(f"there is no model '{model}'; known: {', '.join(configs)}")
+    return lib_module("versions").VersionStore(model_dir, configs[model], PRETRAINED_DIR)
+
+
+def _pairs(option: str, items: list[str] | None) -> dict[str, str]:
+    """``KEY=VALUE`` items as a dictionary."""
+    if wrong := [item for item in items or [] if not item.partition("=")[0] or "=" not in item]:
+        raise lib_module("types").InputError(f"{option} {wrong[0]}: expected KEY=VALUE")
+    return dict(item.split("=", 1) for item in items or [])

@@ -171,7 +171,7 @@ def test_phantom_boxes_become_the_phantoms_lesions(phantom):
     lesions = [{t: (tuple(map(float, b)), 0, 0.9) for t, b in le.frame_boxes.items()} for le in phantom.lesions]
     sequence = sequence_of(phantom.image, phantom.affine)
     prediction = prediction_of(np.zeros_like(phantom.mask)[:, None], boxes_by_frame(14, *lesions), np.ones(14))
-    config = config_for("detection", link_iou=0.001)  # the tip of a lesion is a pixel under a large box
+    config = config_for("detection")
     _, found = find_lesions(prediction, sequence, config, SOURCE)
     np.testing.assert_allclose(sorted(f.box_lps_mm for f in found), sorted(le.box_lps_mm for le in phantom.lesions))
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an installed LesionLoop holds: the whole app inside one package, and nothing beside it."""
 
+import ast
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from setuptools import find_packages
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+REQUIREMENTS = PROJECT["project"]["dependencies"]
+DEV_REQUIREMENTS = PROJECT["project"]["optional-dependencies"]["dev"]
 SOURCES = ("monailabel_app", "lib", "configs", "pyproject.toml", "README.md", "LICENSE")
 # Folders that MONAI Label makes inside the app, and caches; anchored, so the top-level lib is kept.
 LEFTOVERS = ("model", "logs", "bin", "lib")
@@ -74,14 +78,40 @@ def test_every_folder_of_python_files_is_a_package():
 def test_lock_pins_every_dependency_but_torch():
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     locked = {canonical(line.split("==")[0]) for line in lock.splitlines() if line and not line.startswith("#")}
-    extras = PROJECT["project"]["optional-dependencies"]["dev"]
-    declared = {canonical(re.split(r"[<>=~!\[; ]", d)[0]) for d in PROJECT["project"]["dependencies"] + extras}
-    assert declared - locked == {"torch"}
+    assert declared(*REQUIREMENTS, *DEV_REQUIREMENTS) - locked == {"torch"}
     assert not {name for name in locked if name in {"torch", "torchvision", "sam2"} or name.startswith("nvidia-")}
+
+
+def declared(*requirements: str) -> set[str]:
+    return {canonical(re.split(r"[<>=~!\[; ]", requirement)[0]) for requirement in requirements}
+
+
+def undeclared(files: list[Path], distributions: set[str]) -> set[str]:
+    """Packages that files import and that none of the declared distributions provides."""
+    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    names = {a.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for a in node.names}
+    names |= {n.module.split(".")[0] for n in nodes if isinstance(n, ast.ImportFrom) and not n.level and n.module}
+    providers = packages_distributions()
+    foreign = names - set(sys.stdlib_module_names) - {"lib", "monailabel_app", "tests"}
+    return {name for name in foreign if not distributions & {canonical(p) for p in providers.get(name, [])}}
+
+
+def test_every_import_is_a_declared_dependency():
+    product = [*(ROOT / "lib").rglob("*.py"), *(p for p in app_files() if p.suffix == ".py")]
+    assert undeclared(product, declared(*REQUIREMENTS)) == set()
+    tests = sorted((ROOT / "tests").rglob("*.py"))
+    assert undeclared(tests, declared(*REQUIREMENTS, *DEV_REQUIREMENTS)) == set()
 
 
 def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def app_files() -> list[Path]:
+    """Files of the app, without what MONAI Label makes there when it starts."""
+    app = ROOT / "monailabel_app"
+    files = (p for p in app.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return [p for p in files if p.relative_to(app).parts[0] not in LEFTOVERS]
 
 
 @pytest.mark.slow
@@ -91,14 +121,9 @@ def test_wheel_puts_one_package_into_site_packages(names):
 
 @pytest.mark.slow
 def test_wheel_holds_every_module_config_weight_and_viewer_file(names):
-    app = [
-        p
-        for p in (ROOT / "monailabel_app").rglob("*")
-        if p.relative_to(ROOT / "monailabel_app").parts[0] not in LEFTOVERS
-    ]
     expected = {f"monailabel_app/{path.relative_to(ROOT)}" for path in (ROOT / "lib").rglob("*.py")}
     expected |= {f"monailabel_app/{path.relative_to(ROOT)}" for path in (ROOT / "configs").glob("*.yaml")}
-    expected |= {str(p.relative_to(ROOT)) for p in app if p.is_file() and "__pycache__" not in p.parts}
+    expected |= {str(path.relative_to(ROOT)) for path in app_files()}
     assert expected - names == set()
 
 

@@ -89,7 +89,7 @@ class PredictorCache:
             return predictor
 
 
-class LesionInfer(InferTask):
+class LesionInfer(InferTask):  # type: ignore[misc]
     """What the lesion tasks share.
 
     Args:

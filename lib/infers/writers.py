@@ -113,9 +113,25 @@ def segment_fields(labels: dict[str, int], shape: tuple[int, ...]) -> dict[str, 
 
 
 def write_markups(findings: list[Finding], path: Path) -> None:
-    """Write the boxes in space as 3D Slicer Markups ROIs, one per lesion; none gives an empty list."""
-    document = {"@schema": MARKUPS_SCHEMA, "markups": [_roi(finding) for finding in findings]}
+    """Write the boxes in space as 3D Slicer Markups ROIs, one per lesion.
+
+    Without a lesion there is one ROI named "no lesion found" that has no control point: Slicer refuses a file with an
+    empty list and shows an error, and an ROI without a control point draws nothing.
+    """
+    document = {"@schema": MARKUPS_SCHEMA, "markups": [_roi(finding) for finding in findings] or [_nothing()]}
     path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def _nothing() -> dict[str, Any]:
+    return {
+        "name": "no lesion found",
+        "type": "ROI",
+        "coordinateSystem": "LPS",
+        "coordinateUnits": "mm",
+        "roiType": "Box",
+        "size": [0.0, 0.0, 0.0],
+        "controlPoints": [],
+    }
 
 
 def _roi(finding: Finding) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class LesionNet(nn.Module):
         if config.frame_recurrence.cell != "none":
             self.frame_recurrence = FrameRecurrence(2 * sum(channels[-POOLED_LEVELS:]), config.frame_recurrence)
             self._add_frame_heads(self.frame_recurrence.state_size, n_classes)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _add_frame_heads(self, state_size: int, n_classes: int) -> None:
         self.film = nn.ModuleList(nn.Linear(2 * state_size, 2 * c) for c in self.decoder.out_channels)

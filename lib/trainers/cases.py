@@ -71,32 +71,27 @@ def _load_case(ref: CaseRef, config: ModelConfig) -> Case:
 
 
 def split_by_patient(cases: list[Case], val_fraction: float, seed: int) -> tuple[list[Case], list[Case]]:
-    """Split into training and validation cases; a patient keeps its side when others are added.
+    """Split into training and validation cases; all studies of a patient lie on one side.
 
-    The side follows from a hash of the patient, so that a study that once validated a model never trains the next.
-    With a single patient, or when the hash puts all on one side, the patient with the lowest hash validates; with one
-    patient only, it does both (the caller says so in the log).
+    The patients with the lowest hash validate, so the split does not depend on the order of the studies and changes
+    little when patients are added. At least one patient validates; a single patient does both (the caller says so).
 
     Args:
         cases: All labelled cases.
-        val_fraction: Expected share of the patients that validate; 0 for none.
+        val_fraction: Share of the patients that validate; 0 for none.
         seed: Changes the split.
     """
-    rank = {case.patient: _hash_unit(f"{seed}:{case.patient}") for case in cases}
     if val_fraction <= 0:
         return cases, []
-    held_out = {patient for patient, value in rank.items() if value < val_fraction}
-    if not held_out:
-        held_out = {min(rank, key=lambda patient: rank[patient])}
-    if len(held_out) == len(rank):
-        held_out = {min(rank, key=lambda patient: rank[patient])}
+    ranked = sorted({case.patient for case in cases}, key=lambda patient: _hash(f"{seed}:{patient}"))
+    held_out = set(ranked[: max(1, round(val_fraction * len(ranked)))])
     train = [case for case in cases if case.patient not in held_out]
     val = [case for case in cases if case.patient in held_out]
     return (train or cases), val
 
 
-def _hash_unit(text: str) -> float:
-    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass

@@ -23,6 +23,7 @@ from ..configs import ModelConfig, TrainingConfig
 from ..networks.lesion_net import LesionNet, LesionOutput
 from ..predictor import Predictor
 from ..transforms.targets import Targets, build_targets
+from ..types import InputError
 from .cases import Case, WindowSampler
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,15 @@ def fit(
 
     Returns:
         The weights to use.
+
+    Raises:
+        InputError: If the training crop does not fit the network.
     """
+    if config.training.size_px % network.size_divisor:
+        raise InputError(
+            f"model '{config.name}': training.size_px is {config.training.size_px}; "
+            f"the network needs a multiple of {network.size_divisor}"
+        )
     device = torch.device(device)
     settings = config.training
     torch.manual_seed(settings.seed)
@@ -149,7 +158,7 @@ def one_cycle(fraction: float, peak: float) -> float:
 
 
 def _warming_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """Exponential moving average that forgets the first steps: decay (1 + n) / (10 + n) until that reaches ``decay``."""
+    """Exponential moving average that soon forgets the first steps: decay (1 + n) / (10 + n), at most ``decay``."""
 
     def average(averaged: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
         n = float(count)
@@ -226,7 +235,7 @@ def _report(
     optimizer: torch.optim.Optimizer,
     device: torch.device,
 ) -> EpochReport:
-    dice = mean_dice(averaged.module, val, config, device) if val else None  # type: ignore[arg-type]
+    dice = mean_dice(averaged.module, val, config, device) if val else None
     return EpochReport(
         epoch=epoch,
         max_epochs=max(epoch, round(epoch / max(clock.fraction(), 1e-6))),
