@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from .configs import ModelConfig
+from .findings import _has_size, _score, lesions_from_boxes
 from .metrics import ScoredBoxes
+from .predictor import Prediction
+from .types import Finding, Sequence, Source
 
 LOW_THRESHOLD = 0.1
 """Components of the mask above this probability continue the lesion list below ``mask_threshold``."""
@@ -21,20 +26,70 @@ Scored = tuple[list[float], int, float]
 
 def true_frame_boxes(truth: npt.NDArray[np.bool_]) -> list[ScoredBoxes]:
     """One box per connected lesion component (8-neighbours) of each frame of a mask (T, K, H, W)."""
-    return mask_frame_boxes(truth, truth.astype(np.float32), np.ones(len(truth)))
+    return mask_frame_boxes(truth, truth, np.ones(len(truth)))
 
 
 def true_lesions(truth: npt.NDArray[np.bool_]) -> ScoredBoxes:
     """One 3D box per connected lesion (26-neighbours) of a mask (T, K, H, W)."""
-    return mask_lesions(truth, truth.astype(np.float32), np.ones(len(truth)))
+    return mask_lesions(truth, truth, np.ones(len(truth)))
+
+
+def predicted_frame_boxes(prediction: Prediction, config: ModelConfig) -> list[ScoredBoxes]:
+    """What the model marks on each frame, from the lowest score up.
+
+    A segmentation model: the 2D components (8-neighbours) of its mask. A detection model: the boxes of its head.
+    """
+    if config.task == "segmentation":
+        mask = predicted_mask(prediction.mask, config.inference.mask_threshold)
+        return mask_frame_boxes(mask, prediction.mask, prediction.presence)
+    holds = prediction.presence >= config.inference.presence_threshold
+    return [
+        ScoredBoxes.of([(b.box, b.class_index, b.score) for b in frame if held and _has_size(b.box)], 2)
+        for frame, held in zip(prediction.boxes, holds, strict=True)
+    ]
+
+
+def predicted_lesions(
+    prediction: Prediction, reported: list[Finding], sequence: Sequence, config: ModelConfig
+) -> ScoredBoxes:
+    """All lesions that the model can be asked for, from the lowest score up, as 3D boxes in voxels.
+
+    A segmentation model: the 3D components (26-neighbours) of its mask, and those above :data:`LOW_THRESHOLD` that do
+    not touch the mask. A detection model: the lesions it reports, and those linked from all of its boxes that stay
+    below the score threshold.
+    """
+    if config.task == "segmentation":
+        mask = predicted_mask(prediction.mask, config.inference.mask_threshold)
+        lesions = mask_lesions(mask, prediction.mask, prediction.presence)
+        faint = faint_mask(mask, prediction.mask)
+        return _joined(lesions, mask_lesions(faint, prediction.mask, prediction.presence))
+    lowest = replace(config, inference=replace(config.inference, score_threshold=0.0))
+    every = lesions_from_boxes(prediction, sequence, lowest, Source())
+    faint_ones = [lesion for lesion in every if lesion.score < config.inference.score_threshold]
+    return finding_boxes([*reported, *faint_ones], config)
+
+
+def finding_boxes(findings: list[Finding], config: ModelConfig) -> ScoredBoxes:
+    """3D boxes (x0, y0, t0, x1, y1, t1) of findings, in voxels."""
+    rows: list[Scored] = []
+    for finding in findings:
+        x0, y0, x1, y1 = zip(*finding.boxes.values(), strict=True)
+        frames = min(finding.boxes), max(finding.boxes) + 1
+        box = [min(x0), min(y0), float(frames[0]), max(x1), max(y1), float(frames[1])]
+        rows.append((box, config.labels[finding.label] - 1, finding.score))
+    return ScoredBoxes.of(rows, 3)
+
+
+def predicted_mask(probability: npt.NDArray[Any], threshold: float) -> npt.NDArray[np.bool_]:
+    """Pixels above the threshold, each for its most probable class only; (T, K, H, W)."""
+    best: npt.NDArray[np.bool_] = probability == probability.max(axis=1, keepdims=True)
+    return best & (probability > threshold)
 
 
 def mask_frame_boxes(
     mask: npt.NDArray[np.bool_], probability: npt.NDArray[Any], presence: npt.NDArray[Any]
 ) -> list[ScoredBoxes]:
-    """Boxes of the 2D components (8-neighbours) of a predicted mask.
-
-    The score is the mean probability inside the component times the frame's presence.
+    """Boxes of the 2D components (8-neighbours) of a mask, with the score that the model gives to a finding.
 
     Args:
         mask: (T, K, H, W).
@@ -46,23 +101,17 @@ def mask_frame_boxes(
         rows: list[Scored] = []
         for k in range(mask.shape[1]):
             for box, inside, region in _components(mask[t, k]):
-                rows.append((box, k, float(probability[t, k][region][inside].mean() * presence[t])))
+                rows.append((box, k, _score(probability[t, k][region][inside], presence[t])))
         frames.append(ScoredBoxes.of(rows, 2))
     return frames
 
 
-def mask_lesions(
-    mask: npt.NDArray[np.bool_], probability: npt.NDArray[Any], presence: npt.NDArray[Any]
-) -> ScoredBoxes:
-    """Boxes of the 3D components (26-neighbours) of a predicted mask; arguments as in :func:`mask_frame_boxes`.
-
-    The score is the mean probability inside the component times the highest presence of its frames.
-    """
+def mask_lesions(mask: npt.NDArray[np.bool_], probability: npt.NDArray[Any], presence: npt.NDArray[Any]) -> ScoredBoxes:
+    """Boxes of the 3D components (26-neighbours) of a mask; arguments as in :func:`mask_frame_boxes`."""
     rows: list[Scored] = []
     for k in range(mask.shape[1]):
         for box, inside, region in _components(mask[:, k]):
-            mean = probability[:, k][region][inside].mean()
-            rows.append((box, k, float(mean * presence[region[0]].max())))
+            rows.append((box, k, _score(probability[:, k][region][inside], presence[region[0]].max())))
     return ScoredBoxes.of(rows, 3)
 
 
@@ -78,17 +127,12 @@ def faint_mask(mask: npt.NDArray[np.bool_], probability: npt.NDArray[Any]) -> np
     return faint
 
 
-def joined(first: ScoredBoxes, second: ScoredBoxes) -> ScoredBoxes:
-    """Both lists as one."""
+def _joined(first: ScoredBoxes, second: ScoredBoxes) -> ScoredBoxes:
     return ScoredBoxes(
-        *(np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("boxes", "classes", "scores"))
+        np.concatenate([first.boxes, second.boxes]),
+        np.concatenate([first.classes, second.classes]),
+        np.concatenate([first.scores, second.scores]),
     )
-
-
-def above(boxes: ScoredBoxes, score: float) -> ScoredBoxes:
-    """Those with at least this score."""
-    keep = boxes.scores >= score
-    return ScoredBoxes(boxes.boxes[keep], boxes.classes[keep], boxes.scores[keep])
 
 
 def _components(

@@ -82,9 +82,7 @@ def slice_auc(presence: npt.NDArray[Any], truth: npt.NDArray[np.bool_]) -> float
     return float(binary_auroc(scores, target, validate_args=False))
 
 
-def match_boxes(
-    pred: Sequence[ScoredBoxes], truth: Sequence[ScoredBoxes], iou_thresholds: Sequence[float]
-) -> Matches:
+def match_boxes(pred: Sequence[ScoredBoxes], truth: Sequence[ScoredBoxes], iou_thresholds: Sequence[float]) -> Matches:
     """Match predicted with true boxes of the same frame and class, greedily by score, one hit per true box.
 
     Args:

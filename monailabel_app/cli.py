@@ -25,6 +25,9 @@ def main() -> None:
         raise SystemExit(2) from error
 
 
+Settings = Annotated[list[str] | None, typer.Option("--set", help="setting, e.g. training.max_epochs=40; repeatable")]
+
+
 @app.command()
 def train(
     model: Annotated[str, typer.Argument(help="name of the model: a file in configs/")],
@@ -36,21 +39,12 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
     threads: Annotated[int, typer.Option(help="processor threads; 0 leaves it to torch")] = 0,
     cpu_seconds: Annotated[float | None, typer.Option(help="end after this much processor time")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="setting, e.g. training.max_epochs=40")] = None,
+    set_: Settings = None,
 ) -> None:
     """Train a model on labelled studies folders and write its weights."""
-    import torch
-    import yaml
-
-    if threads:
-        torch.set_num_threads(threads)
-    configs = lib_module("configs")
-    changes = dict(item.split("=", 1) for item in set_ or [])
-    config = configs.override(
-        configs.load_config(CONFIGS_DIR / f"{model}.yaml"), {k: yaml.safe_load(v) for k, v in changes.items()}
-    )
+    _use_threads(threads)
     result = lib_module("trainers.folders").train_on_folders(
-        config,
+        _config(model, set_),
         studies,
         output,
         phantoms=phantoms,
@@ -127,11 +121,74 @@ def rollback(
     typer.echo(f"{model}: version {version} is in service")
 
 
+@app.command()
+def evaluate(
+    model: Model,
+    studies: Annotated[Path, typer.Option(help="studies folder with masks in labels/final")],
+    output: Annotated[Path, typer.Option(help="JSON file to write")],
+    weights: Annotated[Path | None, typer.Option(help="weights file (default: the version in service)")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
+    threads: Annotated[int, typer.Option(help="processor threads; 0 leaves it to torch")] = 0,
+    model_dir: ModelDir = APP_DIR / "model",
+    set_: Settings = None,
+) -> None:
+    """Judge a model on labelled studies: Dice, slice AUC, AP, FROC, with intervals over patients."""
+    import json
+
+    from rich.console import Console
+
+    from monailabel_app.tables import evaluation_table
+
+    _use_threads(threads)
+    path, version = (weights, weights.stem) if weights else _version_store(model, model_dir).current()
+    result = lib_module("evaluation").evaluate_model(
+        _config(model, set_), path, version, studies, device=device, progress=_tell_progress
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    Console().print(evaluation_table(result))
+    typer.echo(f"wrote {output}")
+
+
+@app.command()
+def compare(
+    files: Annotated[list[Path] | None, typer.Argument(help="results of `evaluate`, a model each")] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="NAME=PATTERN: a model trained with several seeds")] = None,
+) -> None:
+    """Compare models on the same studies as a Markdown table; differences are paired by patient."""
+    comparison = lib_module("comparison")
+    typer.echo(comparison.comparison_table(comparison.find_arms(files or [], _pairs("--arm", arm))), nl=False)
+
+
+def _tell_progress(done: int, total: int, image: str) -> None:
+    logging.getLogger(__name__).info("%d of %d: %s", done, total, image)
+
+
+def _config(model: str, settings: list[str] | None = None) -> Any:
+    """The configuration of a model, with the settings of the command line.
+
+    Raises:
+        InputError: If there is none of that name, or it has no such setting.
+    """
+    import yaml
+
+    configs = lib_module("configs")
+    known = configs.load_configs(CONFIGS_DIR)
+    if model not in known:
+        raise lib_module("types").InputError(f"there is no model '{model}'; known: {', '.join(known)}")
+    changes = {key: yaml.safe_load(value) for key, value in _pairs("--set", settings).items()}
+    return configs.override(known[model], changes)
+
+
+def _use_threads(threads: int) -> None:
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+
+
 def _version_store(model: str, model_dir: Path) -> Any:
-    configs = lib_module("configs").load_configs(CONFIGS_DIR)
-    if model not in configs:
-        raise lib_module("types").InputError(f"there is no model '{model}'; known: {', '.join(configs)}")
-    return lib_module("versions").VersionStore(model_dir, configs[model], PRETRAINED_DIR)
+    return lib_module("versions").VersionStore(model_dir, _config(model), PRETRAINED_DIR)
 
 
 def _pairs(option: str, items: list[str] | None) -> dict[str, str]:

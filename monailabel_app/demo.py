@@ -21,14 +21,14 @@ from .client import infer, server_info
 from .patients import Patient, own_patients, phantom_patients
 from .process import Server, launch_server, signals_end_the_block
 from .roots import APP_DIR, CONFIGS_DIR, lib_module
-from .tables import models_table, results_table
+from .tables import models_table, results_tables
 from .truth import Answer, Score, View, load_view, score
 
 if TYPE_CHECKING:
     from lib.configs import ModelConfig
 
 STEPS = 5
-PLAIN_WIDTH = 150
+PLAIN_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _try_models(server: Server, patients: list[Patient], options: Options, steps
         )
     answers = _infer_all(server, models, patients, steps)
     rows = [(answer, _scored(answer)) for answer in answers]
-    steps.console.print(results_table(rows), models_table(info))
+    steps.console.print(*results_tables(rows, steps.console.width), models_table(info))
     for answer in answers:
         if answer.error:
             steps.console.print(f"[red]{answer.model} on {answer.view.patient.image_id}:[/red] {escape(answer.error)}")
@@ -202,8 +202,9 @@ def _tell_addresses(console: Console, server: Server, options: Options) -> None:
     lines: list[tuple[str, Any]] = [
         ("Start page", f"{url}/"),
         ("REST interface", f"{url}/docs"),
-        ("OHIF", f"{url}/ohif/  (OHIF reads DICOM: it lists the studies of a DICOMweb server, none of a NIfTI folder"),
-        ("", "like this one; a built-in DICOMweb store comes with the next release)"),
+        ("OHIF", f"{url}/ohif/"),
+        ("", "reads DICOM: it lists the studies of a DICOMweb server, but none of a NIfTI folder"),
+        ("", "such as this one; a DICOMweb store that is built in comes with the next release"),
         ("3D Slicer", f"module MONAI Label, server address {url}; then Next Sample, then Run"),
         ("Studies", f"{studies}  (what you submit goes to labels/final there)"),
     ]

@@ -60,7 +60,7 @@ def draw(answer: Answer, score: Score, path: Path) -> None:
     _draw_presence(strip, answer, shown)
     _title(figure, answer, score)
     path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).figure.savefig(path, dpi=DPI)
+    FigureCanvasAgg(figure).figure.savefig(path, dpi=DPI, pil_kwargs={"compress_level": 3})
 
 
 def frames_to_show(answer: Answer) -> list[int]:
@@ -122,10 +122,10 @@ def _draw_frame(axes: Axes, answer: Answer, frame: int, crop: tuple[slice, slice
     image = view.frames[frame][crop]
     place = _place(image, crop)
     axes.imshow(image, cmap="gray", vmin=window[0], vmax=window[1], aspect=y_mm / x_mm, extent=place)
-    if view.truth is not None:
-        _outline(axes, view.truth[frame][crop], crop, TRUTH, "dashed")
     if answer.mask is not None:
         _outline(axes, answer.mask[frame][crop], crop, FOUND, "solid")
+    if view.truth is not None:
+        _outline(axes, view.truth[frame][crop], crop, TRUTH, "dashed")  # on top: both show where they agree
     _draw_boxes(axes, answer, frame)
     axes.set_xlim(place[:2])
     axes.set_ylim(place[2:])

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -17,29 +17,50 @@ if TYPE_CHECKING:
 
 NONE = "-"
 STAGES = ("read", "infer", "post", "write")
+COUNTS = ("\nfound", "\nthere", "\nhit", "\nfalse", "ml\nfound", "ml\nthere", "\nDice")
+TIMES = (*(f"\n{stage}" for stage in STAGES), "\nHTTP")
+FULL_WIDTH = 96
+"""Columns of text from which counts and times fit side by side."""
+Rows = Sequence[tuple[Answer, Score]]
 
 
-def results_table(rows: Iterable[tuple[Answer, Score]]) -> Table:
-    """One line per answer: what was found against what is there, and where the time went."""
-    table = Table(
-        title="Lesions found against truly there",
-        caption=f"hit: a true lesion whose box overlaps a found one (3D IoU {HIT_IOU} or more); false: a found lesion "
-        f"that hits none; {NONE}: nothing to compare with. Times in seconds; HTTP is the whole request.",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
+def results_tables(rows: Rows, width: int) -> list[Table]:
+    """Per model a line per image: what was found against what is there, and where the time went.
+
+    Args:
+        rows: Answers with their scores, those of a model together.
+        width: Of the terminal; in a narrow one the times are a table of their own.
+    """
+    counts = (
+        f"hit: true lesions that a found one overlaps (3D IoU {HIT_IOU} or more); false: found lesions that overlap "
     )
-    table.add_column("model", no_wrap=True)
-    table.add_column("image", overflow="fold")
-    numbers = ("found", "there", "hit", "false", "ml found", "ml there", "Dice", *STAGES, "HTTP")
-    for name in numbers:
-        table.add_column(name, justify="right")
-    for answer, score in rows:
-        cells = ["failed"] if answer.error else [*_score_cells(score), *_time_cells(answer)]
-        table.add_row(answer.model, escape(answer.view.patient.image_id), *cells)
+    counts += f"none; {NONE}: nothing to compare with."
+    times = "Times in seconds; HTTP is the whole request."
+    title = "Lesions found against truly there"
+    if width >= FULL_WIDTH:
+        both = [[*_count_cells(score), *_time_cells(answer)] for answer, score in rows]
+        return [_by_model(title, (*COUNTS, *TIMES), rows, both, f"{counts} {times}")]
+    return [
+        _by_model(title, COUNTS, rows, [_count_cells(score) for _, score in rows], counts),
+        _by_model("Where the time went", TIMES, rows, [_time_cells(answer) for answer, _ in rows], times),
+    ]
+
+
+def _by_model(title: str, headers: Iterable[str], rows: Rows, cells: Iterable[list[str]], caption: str) -> Table:
+    table = Table(title=title, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=0)
+    table.add_column("model\n  image", overflow="fold")
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+    model = ""
+    for (answer, _), line in zip(rows, cells, strict=True):
+        if answer.model != model:
+            model = answer.model
+            table.add_row(f"[bold]{model}[/bold]")
+        table.add_row(f"  {escape(answer.view.patient.image_id)}", *(["failed"] if answer.error else line))
     return table
 
 
-def _score_cells(score: Score) -> list[str]:
+def _count_cells(score: Score) -> list[str]:
     counts = [str(score.found), *(NONE if n is None else str(n) for n in (score.there, score.hit, score.false))]
     return [*counts, _number(score.found_ml, 1), _number(score.there_ml, 1), _number(score.dice, 3)]
 
@@ -87,6 +108,31 @@ def _record_cells(record: VersionRecord | None, in_service: bool) -> list[str]:
     published = "yes" if record.published else "no"
     dice = [_number(record.details.get(key), 4) for key in ("val_dice", "deployed_val_dice")]
     return [made, here, published, *dice, escape(record.reason)]
+
+
+def evaluation_table(result: Mapping[str, Any]) -> Table:
+    """One line per study and one for all of them; undefined numbers show as a dash."""
+    title = f"{result['model']} {result['version']}: {result['n']} patients, {result['n_studies']} studies"
+    table = Table(title=title, caption=_evaluation_caption(result), caption_justify="left", box=SIMPLE_HEAD)
+    table.add_column("image", overflow="fold")
+    for name in ("Dice", "slice AUC", "lesions", "found", "false slices", "ml there", "ml found", "s"):
+        table.add_column(name, justify="right")
+    for case in result["cases"]:
+        counts = [str(case[key]) for key in ("lesions_true", "lesions_found", "false_positive_slices")]
+        volumes = [_number(case[key], 1) for key in ("volume_true_ml", "volume_pred_ml")]
+        rates = [_number(case["dice"], 3), _number(case["slice_auc"], 3)]
+        table.add_row(escape(case["image"]), *rates, *counts, *volumes, _number(case["seconds"], 2))
+    return table
+
+
+def _evaluation_caption(result: Mapping[str, Any]) -> str:
+    """The pooled numbers with their 95 % intervals over patients."""
+    shown = []
+    for key in ("dice", "slice_auc", "ap10", "ap30", "ap50", "froc", "false_positive_slices_per_volume"):
+        interval = result.get(f"{key}_ci95")
+        spread = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+        shown.append(f"{key} {_number(result[key], 3)}{spread}")
+    return ", ".join(shown) + f", seconds_per_case {result['seconds_per_case']:.2f}"
 
 
 def _number(value: float | None, digits: int) -> str:

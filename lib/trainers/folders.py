@@ -69,7 +69,7 @@ def train_on_folders(
     fraction = settings.val_fraction if val_fraction is None else val_fraction
     train, val = split_by_patient(load_cases(refs, config), fraction, settings.seed)
     logger.info("%d training and %d validation studies, %d phantoms", len(train), len(val), phantoms)
-    train = train + (phantom_cases(config, phantoms) if phantoms else [])
+    train = train + phantom_cases(config, phantoms)
     torch.manual_seed(settings.seed)
     network = build_network(config)
     if start is not None:

@@ -22,7 +22,7 @@ from monailabel.client import MONAILabelClient
 from monailabel_app.process import free_port, start_server
 from monailabel_app.roots import APP_DIR
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 MODEL = "mr_lesion_segmentation"
 SEEDS = (310, 311, 312)
@@ -112,7 +112,7 @@ def test_correct_train_publish_and_roll_back(loop: Loop) -> None:
         corrected = loop.folder / f"corrected-{sample['id']}.nii.gz"
         shutil.copy(label, corrected)
         loop.client.save_label(sample["id"], str(corrected), tag="final", params={"label_info": [{"name": "lesion"}]})
-    assert loop.client.datastore()["completed"] == len(SEEDS)
+    assert loop.client.info()["datastore"]["completed"] == len(SEEDS)
 
     loop.client.train_start(MODEL, TRAINING)
     log = wait_for_training(loop)

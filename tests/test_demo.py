@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``lesionloop demo`` run for real: its table and pictures, its end, and what it says when it cannot start."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import requests
+from PIL import Image
+
+from lib.configs import load_configs
+from lib.phantom import head_stack, write_nifti
+from lib.registry import build_network
+from lib.types import InputError
+from lib.versions import VersionStore
+from monailabel_app.demo import _config
+from monailabel_app.patients import Patient, own_patients, phantom_patients
+from monailabel_app.pictures import frames_to_show, summary
+from monailabel_app.process import address, check_port, free_port, start_server
+from monailabel_app.roots import CONFIGS_DIR, ROOT
+from monailabel_app.truth import Answer, Score, View, load_view, score, true_lesions
+
+MODELS = ("mr_lesion_detection", "mr_lesion_segmentation")
+ENV = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+COMMAND = [sys.executable, "-c", "from monailabel_app.cli import main; main()"]
+
+
+def small_phantom(seed: int, n_lesions: int = 1):
+    return head_stack(seed, n_frames=8, size=96, spacing_mm=(2.5, 2.5, 12.0), n_lesions=n_lesions)
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory) -> Path:
+    """Three small phantoms: one labelled, one healthy and labelled, one (the first by name) without a mask."""
+    folder = tmp_path_factory.mktemp("studies")
+    final = folder / "labels" / "final"
+    write_nifti(small_phantom(1), folder / "p1.nii.gz", final / "p1.nii.gz")
+    write_nifti(small_phantom(2, 0), folder / "p2.nii.gz", final / "p2.nii.gz")
+    write_nifti(small_phantom(3), folder / "a [new].nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory) -> Path:
+    """Random weights in service, so that the test depends on no trained ones."""
+    folder = tmp_path_factory.mktemp("models")
+    for config in load_configs(CONFIGS_DIR).values():
+        store = VersionStore(folder, config, folder)
+        store.add(build_network(config).state_dict(), publish=True, reason="random", parent="", details={})
+    return folder
+
+
+def demo_command(folder: Path, model_dir: Path, port: int, *options: str) -> list[str]:
+    settings = ["--folder", str(folder), "--port", str(port), "--conf", f"model_dir={model_dir}"]
+    return [*COMMAND, "demo", *settings, *options]
+
+
+def processes_with(text: str) -> list[str]:
+    """Command lines of live processes that mention a text."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "pid"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if text in line and process.info["pid"] != os.getpid():
+            found.append(line)
+    return found
+
+
+@pytest.mark.e2e
+def test_demo_on_a_folder_of_ones_own(studies, model_dir, tmp_path):
+    port = free_port()
+    command = demo_command(tmp_path, model_dir, port, "--studies", str(studies), "--exit")
+    run = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=240, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "chosen: p1, p2, a [new] (no mask)" in run.stdout
+    results = table_rows(run.stdout)
+    assert set(results) == {(model, image) for model in MODELS for image in ("p1", "p2", "a [new]")}
+    assert results["mr_lesion_segmentation", "p1"][1] == "1"  # truly there
+    assert 0 <= float(results["mr_lesion_segmentation", "p1"][6]) <= 1  # Dice
+    assert results["mr_lesion_detection", "p2"][1:3] == ["0", "0"]  # there, hit
+    assert results["mr_lesion_detection", "a [new]"][1:4] == ["-", "-", "-"]  # nothing to compare with
+    assert all(float(seconds) >= 0 for cells in results.values() for seconds in cells[7:])
+    assert f"server address http://127.0.0.1:{port}" in run.stdout
+    for model in MODELS:
+        for image in ("p1", "p2", "a [new]"):
+            picture = np.asarray(Image.open(tmp_path / "pictures" / f"{image}-{model}.png"))
+            assert picture.shape[1] > 300
+            assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 100
+    assert not processes_with(f"--port {port}")
+    check_port("127.0.0.1", port)
+
+
+def table_rows(output: str) -> dict[tuple[str, str], list[str]]:
+    """The twelve numbers of each line of the results, by model and image."""
+    found, model = {}, ""
+    for line in output.splitlines():
+        model = line.strip() if line.strip() in MODELS else model
+        name, numbers = line.split()[:-12], line.split()[-12:]
+        if name and len(numbers) == 12 and re.fullmatch(r"[\d.-]+", "".join(numbers)):
+            found[model, " ".join(name)] = numbers
+    return found
+
+
+@pytest.mark.e2e
+def test_demo_serves_until_told_to_end_and_leaves_nothing_behind(studies, model_dir, tmp_path):
+    port = free_port()
+    command = demo_command(tmp_path, model_dir, port, "--studies", str(studies), "--limit", "1")
+    demo = subprocess.Popen(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert demo.stdout is not None
+        output = []
+        for line in demo.stdout:
+            output.append(line)
+            if "Serving until" in line:
+                break
+        assert demo.poll() is None, "".join(output)
+        info = requests.get(f"http://127.0.0.1:{port}/info/", timeout=30).json()
+        assert set(info["models"]) == set(MODELS)
+        training = requests.post(
+            f"http://127.0.0.1:{port}/train/{MODELS[0]}", json={"max_epochs": 500, "val_split": 0.5}, timeout=30
+        )
+        assert training.ok, training.text
+        assert wait_for(lambda: len(started_by(demo)) >= 2), "no training process beside the server"
+        family = started_by(demo)
+    finally:
+        demo.send_signal(signal.SIGTERM)
+        code = demo.wait(60)
+    assert code == 0
+    assert not [process for process in family if process.is_running()]
+    assert not processes_with(f"--port {port}")
+
+
+def started_by(demo: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(demo.pid).children(recursive=True)
+
+
+def wait_for(condition, limit_s: float = 30):
+    end = time.monotonic() + limit_s
+    while not (found := condition()) and time.monotonic() < end:
+        time.sleep(0.2)
+    return found
+
+
+@pytest.mark.slow
+def test_phantoms_are_made_once(tmp_path):
+    made = []
+    patients = phantom_patients(tmp_path, lambda done, total: made.append((done, total)))
+    assert made == [(0, 4), (1, 4), (2, 4), (3, 4)]
+    assert [p.image_id for p in patients] == ["phantom-a__visit1", "phantom-a__visit2", "phantom-b", "phantom-healthy"]
+    lesions = [len(true_lesions(load_view(p, _config(MODELS[1])), 0.05)) for p in patients]
+    assert lesions[:2] == [2, 2]
+    assert lesions[3] == 0
+    assert not (tmp_path / "studies" / "labels").exists()
+    assert phantom_patients(tmp_path, lambda *_: pytest.fail("made again")) == patients
+    corrected = tmp_path / "studies" / "labels" / "final" / "phantom-b.nii.gz"
+    corrected.parent.mkdir(parents=True)
+    corrected.write_bytes(b"corrected")
+    manifest = tmp_path / "phantoms.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": -1}))
+    phantom_patients(tmp_path, lambda *_: None)
+    assert (tmp_path / "studies-1" / "labels" / "final" / "phantom-b.nii.gz").read_bytes() == b"corrected"
+    assert not (tmp_path / "studies" / "labels").exists()
+
+
+def test_own_patients_prefers_labelled_images(studies):
+    assert [p.image_id for p in own_patients(studies, 3)] == ["p1", "p2", "a [new]"]
+    assert [p.truth is not None for p in own_patients(studies, 3)] == [True, True, False]
+    assert [p.image_id for p in own_patients(studies, 1)] == ["p1"]
+
+
+def test_unusable_folders_say_what_is_expected(tmp_path):
+    with pytest.raises(InputError, match=r"no such folder.*Expected image volumes"):
+        own_patients(tmp_path / "missing", 3)
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(InputError, match="is a file"):
+        own_patients(tmp_path / "notes.txt", 3)
+    with pytest.raises(InputError, match="no image found"):
+        own_patients(tmp_path, 3)
+    (tmp_path / "IM0001.dcm").write_bytes(b"")
+    with pytest.raises(InputError, match="DICOMweb"):
+        own_patients(tmp_path, 3)
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "image.nii.gz").write_bytes(b"")
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # the superuser may write everywhere
+    with pytest.raises(InputError, match=r"datastore_v2\.json"):
+        own_patients(tmp_path, 3)
+
+
+def test_a_taken_port_names_the_port_and_the_way_out():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"port {port} on 127.0.0.1 is taken.*--port {port + 1}"):
+            check_port("127.0.0.1", port)
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_shows_its_log(tmp_path):
+    (tmp_path / "main.py").write_text("raise RuntimeError('this app is broken')\n")
+    server = start_server(tmp_path, tmp_path, {}, port=free_port(), log=tmp_path / "server.log")
+    with pytest.raises(InputError, match=r"(?s)ended with exit code.*this app is broken"), server:
+        pytest.fail("it cannot start")
+
+
+def test_addresses():
+    assert address("0.0.0.0", 8000) == "http://127.0.0.1:8000"
+    assert address("::1", 8000) == "http://[::1]:8000"
+
+
+@pytest.fixture
+def answer(tmp_path) -> Answer:
+    """A segmentation that says exactly the truth."""
+    stack = small_phantom(5, 2)
+    patient = Patient("p", tmp_path / "p.nii.gz", tmp_path / "truth.nii.gz")
+    write_nifti(stack, patient.image, patient.truth)
+    view = load_view(patient, _config(MODELS[1]))
+    findings = [{"box_lps_mm": box} for box in true_lesions(view, 0.0)]
+    return Answer(MODELS[1], "segmentation", view, {"findings": findings}, view.truth, 0.1)
+
+
+def test_a_perfect_answer_scores_perfectly(answer):
+    result = score(answer, 0.0)
+    assert (result.found, result.there, result.hit, result.false, result.dice) == (2, 2, 2, 0, 1.0)
+    assert result.found_ml == pytest.approx(result.there_ml)
+    assert summary(result) == "2 of 2 lesions hit, 0 false, Dice 1.00"
+
+
+def test_misses_and_false_alarms_are_counted(answer):
+    x0, y0, z0, x1, y1, z1 = answer.params["findings"][0]["box_lps_mm"]
+    far = {"box_lps_mm": (x0 + 500, y0, z0, x1 + 500, y1, z1)}
+    result = score(replace(answer, params={"findings": [answer.params["findings"][0], far]}, mask=None), 0.0)
+    assert (result.found, result.hit, result.false, result.dice) == (2, 1, 1, None)
+    nothing = score(replace(answer, params={"findings": []}, mask=np.zeros_like(answer.mask)), 0.0)
+    assert (nothing.found, nothing.hit, nothing.false, nothing.dice) == (0, 0, 0, 0.0)
+
+
+def test_true_specks_below_the_smallest_volume_do_not_count(answer):
+    smallest_ml = min(lesion.volume_mm3 for lesion in small_phantom(5, 2).lesions) / 1000
+    assert score(answer, smallest_ml + 0.01).there == 1
+
+
+def test_without_a_truth_nothing_is_claimed(answer):
+    blind = replace(answer, view=View(answer.view.patient, answer.view.frames, answer.view.geometry, None))
+    result = score(blind, 0.0)
+    assert (result.there, result.hit, result.dice) == (None, None, None)
+    assert summary(Score(2)) == "2 found; no mask to compare with"
+
+
+def test_pictures_show_the_frames_with_lesions(answer):
+    with_lesion = [int(t) for t in np.flatnonzero(answer.view.truth.any(axis=(1, 2)))]
+    assert frames_to_show(answer) == with_lesion
+    empty = np.zeros_like(answer.mask)
+    healthy = replace(answer, view=replace(answer.view, truth=empty), mask=empty)
+    assert frames_to_show(healthy) == [2, 3, 4, 5]
