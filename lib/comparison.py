@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .metrics import Interval, bootstrap_ci, mean_ci, paired_bootstrap, slice_auc
+from .metrics import RESAMPLES, Interval, bootstrap_ci, mean_ci, paired_bootstrap, slice_auc
 from .types import InputError
 
 SCALARS = {
@@ -103,8 +103,12 @@ def _frames(run: dict[str, Any], patient: str) -> Frames:
     return np.concatenate(presence), np.concatenate(truth)
 
 
-def comparison_table(arms: list[Arm]) -> str:
+def comparison_table(arms: list[Arm], resamples: int = RESAMPLES) -> str:
     """A Markdown table; the differences are of each arm minus the first, on the same patients.
+
+    Args:
+        arms: At least one.
+        resamples: Bootstrap resamples behind each interval.
 
     Raises:
         InputError: If there is no arm or they are of different studies.
@@ -115,18 +119,18 @@ def comparison_table(arms: list[Arm]) -> str:
     for arm in arms:
         _check_same(_studies(reference.runs[0]), _studies(arm.runs[0]), f"arms '{reference.name}' and '{arm.name}'")
     header = ["model", "runs", "Dice", *SCALARS.values(), f"Dice - {reference.name}", f"AUC - {reference.name}"]
-    rows = [header, ["---"] * len(header), *(_row(arm, reference) for arm in arms)]
+    rows = [header, ["---"] * len(header), *(_row(arm, reference, resamples) for arm in arms)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
-def _row(arm: Arm, reference: Arm) -> list[str]:
+def _row(arm: Arm, reference: Arm, resamples: int) -> list[str]:
     dice = arm.per_patient("dice")
-    cells = [arm.name, str(len(arm.runs)), _with_interval(float(dice.mean()), mean_ci(dice))]
+    cells = [arm.name, str(len(arm.runs)), _with_interval(float(dice.mean()), mean_ci(dice, resamples))]
     cells += [_scalar(arm, key) for key in SCALARS]
     if arm is reference:
         return [*cells, "-", "-"]
-    difference = paired_bootstrap(dice, reference.per_patient("dice"))
-    return [*cells, _with_interval(difference.mean, difference.ci95, "+"), _auc_difference(arm, reference)]
+    difference = paired_bootstrap(dice, reference.per_patient("dice"), resamples)
+    return [*cells, _with_interval(difference.mean, difference.ci95, "+"), _auc_difference(arm, reference, resamples)]
 
 
 def _scalar(arm: Arm, key: str) -> str:
@@ -140,14 +144,14 @@ def _scalar(arm: Arm, key: str) -> str:
     return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
-def _auc_difference(arm: Arm, reference: Arm) -> str:
+def _auc_difference(arm: Arm, reference: Arm, resamples: int) -> str:
     def difference(index: npt.NDArray[np.intp]) -> float | None:
         ours, theirs = arm.auc(index), reference.auc(index)
         return None if ours is None or theirs is None else ours - theirs
 
     n = len(arm.patients)
     everyone = difference(np.arange(n))
-    return "-" if everyone is None else _with_interval(everyone, bootstrap_ci(n, difference), "+")
+    return "-" if everyone is None else _with_interval(everyone, bootstrap_ci(n, difference, resamples), "+")
 
 
 def _with_interval(value: float, interval: Interval | None, sign: str = "") -> str:

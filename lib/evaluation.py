@@ -23,7 +23,18 @@ from .candidates import (
 )
 from .configs import ModelConfig
 from .findings import find_lesions
-from .metrics import Interval, Matches, average_precision, bootstrap_ci, froc, match_boxes, slice_auc, volume_dice
+from .metrics import (
+    RESAMPLES,
+    Interval,
+    Matches,
+    average_precision,
+    bootstrap_ci,
+    froc,
+    match_boxes,
+    mean_ci,
+    slice_auc,
+    volume_dice,
+)
 from .predictor import Prediction, Predictor
 from .registry import build_network
 from .studies import CaseRef, find_labelled
@@ -101,6 +112,7 @@ def evaluate_model(
     *,
     device: str = "cpu",
     progress: Progress | None = None,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Run a model on every labelled study of a folder and judge it; docs/reference/metrics.md defines each number.
 
@@ -111,6 +123,7 @@ def evaluate_model(
         studies: MONAI Label studies folder with masks in ``labels/final``.
         device: Where the network runs.
         progress: Told after each study.
+        resamples: Bootstrap resamples behind each interval.
 
     Returns:
         Plain JSON values; a number that is undefined on these studies is None.
@@ -130,7 +143,7 @@ def evaluate_model(
         if progress is not None:
             progress(i, len(refs), ref.image_id)
     facts = {"model": config.name, "version": version, "weights_sha256": file_sha256(weights_path)}
-    return {**facts, **summarise(cases)}
+    return {**facts, **summarise(cases, resamples)}
 
 
 def evaluate_study(predictor: Predictor, ref: CaseRef) -> CaseScores:
@@ -212,11 +225,12 @@ def _reported_masks(labelmap: MaskArray | None, prediction: Prediction, config: 
     return np.stack([labelmap == value for value in range(1, len(config.labels) + 1)], axis=1)
 
 
-def summarise(cases: list[CaseScores]) -> dict[str, Any]:
+def summarise(cases: list[CaseScores], resamples: int = RESAMPLES) -> dict[str, Any]:
     """Pool cases into the numbers of a model, with 95 % intervals over patients.
 
     Args:
         cases: At least one.
+        resamples: Bootstrap resamples behind each interval.
     """
     patients = list(dict.fromkeys(case.patient for case in cases))
     groups = [[case for case in cases if case.patient == patient] for patient in patients]
@@ -225,13 +239,13 @@ def summarise(cases: list[CaseScores]) -> dict[str, Any]:
         "n": len(patients),
         "n_studies": len(cases),
         "dice": _rounded(dices.mean()),
-        "dice_ci95": _interval(bootstrap_ci(len(dices), lambda index: float(dices[index].mean()))),
+        "dice_ci95": _interval(mean_ci(dices, resamples)),
         "slice_auc": _rounded(_pooled_auc(cases)),
-        "slice_auc_ci95": _pooled_ci(groups, _pooled_auc),
+        "slice_auc_ci95": _pooled_ci(groups, _pooled_auc, resamples),
         **{f"ap{iou * 100:.0f}": _rounded(_pooled_ap(cases, i)) for i, iou in enumerate(FRAME_IOUS)},
-        "ap30_ci95": _pooled_ci(groups, lambda sample: _pooled_ap(sample, FRAME_IOUS.index(0.3))),
+        "ap30_ci95": _pooled_ci(groups, lambda sample: _pooled_ap(sample, FRAME_IOUS.index(0.3)), resamples),
         "froc": _rounded(_pooled_froc(cases)),
-        "froc_ci95": _pooled_ci(groups, _pooled_froc),
+        "froc_ci95": _pooled_ci(groups, _pooled_froc, resamples),
         "false_positive_slices_per_volume": _rounded(np.mean([case.false_positive_slices for case in cases])),
         "seconds_per_case": round(float(np.mean([case.seconds for case in cases])), 3),
         "cases": [case.to_json() for case in cases],
@@ -252,14 +266,14 @@ def _pooled_froc(cases: list[CaseScores]) -> float | None:
 
 
 def _pooled_ci(
-    groups: list[list[CaseScores]], statistic: Callable[[list[CaseScores]], float | None]
+    groups: list[list[CaseScores]], statistic: Callable[[list[CaseScores]], float | None], resamples: int
 ) -> list[float] | None:
     """Interval of a pooled number; a patient drawn twice comes in twice with all studies."""
 
     def resampled(index: npt.NDArray[np.intp]) -> float | None:
         return statistic([case for i in index for case in groups[i]])
 
-    return _interval(bootstrap_ci(len(groups), resampled))
+    return _interval(bootstrap_ci(len(groups), resampled, resamples))
 
 
 def _interval(interval: Interval | None) -> list[float] | None:

@@ -155,9 +155,19 @@ def froc(matches: Sequence[Matches]) -> float | None:
         return None
     hit = np.concatenate([part["dtMatches"][0] for part in parts]).astype(bool)
     scores = np.concatenate([part["dtScores"] for part in parts])
-    false = np.append(scores[~hit], _BELOW_ALL_SCORES)
-    curve = compute_froc_curve_data(false, scores[hit], n_lesions, len(matches))
+    true, false = _reachable(scores[hit], scores[~hit], int(max(FROC_RATES)) * len(matches))
+    curve = compute_froc_curve_data(np.append(false, _BELOW_ALL_SCORES), true, n_lesions, len(matches))
     return float(compute_froc_score(*curve, FROC_RATES))
+
+
+def _reachable(
+    true: npt.NDArray[Any], false: npt.NDArray[Any], most_false: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Scores down to the first false positive past the last rate that is read: the curve's time is quadratic."""
+    if len(false) <= most_false:
+        return true, false
+    lowest = -np.partition(-false, most_false)[most_false]
+    return true[true >= lowest], false[false >= lowest]
 
 
 def bootstrap_ci(

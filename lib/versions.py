@@ -139,12 +139,12 @@ class VersionStore:
         Raises:
             InputError: If there is no such or no earlier version.
         """
+        target = version if version is not None else self._previous()
+        if target not in self.versions():
+            known = ", ".join(self.versions()) or "none"
+            raise InputError(f"model '{self.model}' has no version '{target}'; known: {known}")
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock():
-            target = version if version is not None else self._previous()
-            if target not in self.versions():
-                known = ", ".join(self.versions()) or "none"
-                raise InputError(f"model '{self.model}' has no version '{target}'; known: {known}")
             self._point_to(target)
         return target
 

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from monailabel.config import settings as label_settings
+from monailabel.utils.async_tasks.task import AsyncTask
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
@@ -32,12 +33,14 @@ __all__ = ["ConfigurationError", "ServerSettings", "app", "create_app", "environ
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Load the MONAI Label app before the first request, and drop waiting inferences at the end."""
+    """Load the MONAI Label app before the first request; end waiting inferences and running training at the end."""
     instance = label_app()
     instance.server_mode(True)
     instance.on_init_complete()
     yield
     app.state.pool.close()
+    for method in ("train", "scoring", "batch_infer"):
+        AsyncTask.stop(method)
 
 
 def create_app(settings: ServerSettings) -> FastAPI:

@@ -87,7 +87,9 @@ def test_missing_file_and_empty_folder(tmp_path: Path) -> None:
 
 def test_override_replaces_nested_keys_and_keeps_the_rest(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, MINIMAL))
-    changed = override(config, {"training.augment.flip": 0.0, "network.channels": [8, 16], "pretrained": "a.safetensors"})
+    changed = override(
+        config, {"training.augment.flip": 0.0, "network.channels": [8, 16], "pretrained": "a.safetensors"}
+    )
     assert changed.training.augment.flip == 0.0
     assert changed.network.channels == (8, 16)
     assert changed.pretrained == "a.safetensors"

@@ -148,6 +148,22 @@ def test_froc_counts_the_candidate_with_the_lowest_score():
     assert froc([lesion_matches([cube(0, 0.9), cube(50, 0.4)], [cube(0), cube(50)])]) == 1.0
 
 
+def test_froc_of_many_candidates_is_read_off_the_whole_curve():
+    rng = np.random.default_rng(5)
+    cases = []
+    for _ in range(3):
+        scores = rng.random(80).round(2)  # with ties
+        cases.append(lesion_matches([cube(50 * i, s) for i, s in enumerate(scores)], [cube(50 * i) for i in range(6)]))
+    hit = np.concatenate([case[0]["dtMatches"][0] for case in cases]).astype(bool)
+    scores = np.concatenate([case[0]["dtScores"] for case in cases])
+    thresholds = np.unique(scores)[::-1]
+    rates = [(scores[~hit] >= t).sum() / 3 for t in thresholds]
+    sensitivities = [(scores[hit] >= t).sum() / 18 for t in thresholds]
+    assert max(rates) > 20
+    whole = np.interp([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], [0, *rates], [0, *sensitivities]).mean()
+    assert froc(cases) == pytest.approx(whole)
+
+
 def test_froc_limits():
     assert froc([lesion_matches([], [cube(0)])]) == 0.0
     assert froc([lesion_matches([cube(0, 0.9)], [])]) is None

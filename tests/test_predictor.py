@@ -77,8 +77,9 @@ class Ideal(nn.Module):
         masks = self.masks[..., ::-1].copy() if mirrored else self.masks
         targets = build_targets(masks[None], 4)
         heatmap = torch.logit(targets.heatmap.clamp(1e-4, 1 - 1e-4))
-        log_size, offset = torch.zeros(1, len(masks), 2, *heatmap.shape[-2:]), torch.zeros(
-            1, len(masks), 2, *heatmap.shape[-2:]
+        log_size, offset = (
+            torch.zeros(1, len(masks), 2, *heatmap.shape[-2:]),
+            torch.zeros(1, len(masks), 2, *heatmap.shape[-2:]),
         )
         for _, t, _, *box in targets.boxes.tolist():
             x0, y0, x1, y1 = (v / 4 for v in box)
@@ -115,7 +116,9 @@ def test_a_long_sequence_in_windows_is_the_whole(longest: int) -> None:
     assert max(network.windows) == min(9, longest)
     assert prediction.attention.sum() == pytest.approx(1, abs=1e-5)
     assert (prediction.attention > 0).all()
-    assert prediction.study == pytest.approx([1 / (1 + np.exp(2 - len(network.windows)))] * 2)  # the last is the largest
+    assert prediction.study == pytest.approx(
+        [1 / (1 + np.exp(2 - len(network.windows)))] * 2
+    )  # the last is the largest
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert len(shares) == len(network.windows)
@@ -205,9 +208,7 @@ def test_ideal_maps_decode_to_the_boxes_they_were_made_from(spacing, flip_tta: b
     sx, sy = original[1] / 80, original[0] / 64
     for t in range(3):
         truth = sorted(
-            (k, x0 * sx, y0 * sy, x1 * sx, y1 * sy)
-            for k in range(2)
-            for x0, y0, x1, y1 in component_boxes(masks[t, k])
+            (k, x0 * sx, y0 * sy, x1 * sx, y1 * sy) for k in range(2) for x0, y0, x1, y1 in component_boxes(masks[t, k])
         )
         found = [(b.class_index, *b.box) for b in prediction.boxes[t] if b.score > 0.5]
         assert [f[0] for f in sorted(found)] == [k for k, *_ in truth]

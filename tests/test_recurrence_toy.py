@@ -24,7 +24,7 @@ from lib.trainers.cases import Case
 from lib.trainers.fit import fit
 
 FRAMES, SIZE, RADIUS, DISTRACTORS = 8, 32, 2.5, 5
-STEPS = 250
+STEPS = 120
 
 
 def disc(y: float, x: float) -> np.ndarray:

@@ -73,7 +73,9 @@ def test_weights_of_another_network_are_refused_with_the_reason(tmp_path: Path) 
         load_weights(nn.Sequential(nn.Linear(2, 3)), path)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a pickle in a zip", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "[:10]])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 a pickle in a zip", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "[:10]]
+)
 def test_what_is_not_safetensors_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "w.safetensors"
     path.write_bytes(content)

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 MODEL = "mr_lesion_segmentation"
 SEEDS = (310, 311, 312)
 TRAINING = {"max_epochs": 4, "steps_per_epoch": 15, "learning_rate": 2e-3, "val_split": 0.4}
-TRAINING_LIMIT_S = 420
+TRAINING_LIMIT_S = 540
 
 
 @dataclass

@@ -13,7 +13,9 @@ FRAME_CELLS = ("rnn", "gru", "lstm")
 MAP_CELLS = ("conv_rnn", "conv_gru", "conv_lstm")
 
 
-def config(frame: FrameRecurrenceConfig | None = None, maps: MapRecurrenceConfig | None = None, **kwargs) -> NetworkConfig:
+def config(
+    frame: FrameRecurrenceConfig | None = None, maps: MapRecurrenceConfig | None = None, **kwargs
+) -> NetworkConfig:
     kwargs = {"channels": SMALL, "norm_groups": 4, **kwargs}
     return NetworkConfig(
         frame_recurrence=frame or FrameRecurrenceConfig(cell="none"),
@@ -70,7 +72,9 @@ ALL_MEMORIES = [
 
 def memory_id(value: NetworkConfig) -> str:
     frame, maps = value.frame_recurrence, value.map_recurrence
-    parts = [f"{m.cell}-{'both' if m.bidirectional else 'forward'}-{m.depth}" for m in (frame, maps) if m.cell != "none"]
+    parts = [
+        f"{m.cell}-{'both' if m.bidirectional else 'forward'}-{m.depth}" for m in (frame, maps) if m.cell != "none"
+    ]
     return "+".join(parts) or "none"
 
 
