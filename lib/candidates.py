@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from .configs import ModelConfig
-from .findings import _has_size, _score, lesions_from_boxes
+from .findings import has_size, lesion_score, lesions_from_boxes
 from .metrics import ScoredBoxes
 from .predictor import Prediction
 from .types import Finding, Sequence, Source
@@ -44,7 +44,7 @@ def predicted_frame_boxes(prediction: Prediction, config: ModelConfig) -> list[S
         return mask_frame_boxes(mask, prediction.mask, prediction.presence)
     holds = prediction.presence >= config.inference.presence_threshold
     return [
-        ScoredBoxes.of([(b.box, b.class_index, b.score) for b in frame if held and _has_size(b.box)], 2)
+        ScoredBoxes.of([(b.box, b.class_index, b.score) for b in frame if held and has_size(b.box)], 2)
         for frame, held in zip(prediction.boxes, holds, strict=True)
     ]
 
@@ -101,7 +101,7 @@ def mask_frame_boxes(
         rows: list[Scored] = []
         for k in range(mask.shape[1]):
             for box, inside, region in _components(mask[t, k]):
-                rows.append((box, k, _score(probability[t, k][region][inside], presence[t])))
+                rows.append((box, k, lesion_score(probability[t, k][region][inside], presence[t])))
         frames.append(ScoredBoxes.of(rows, 2))
     return frames
 
@@ -111,7 +111,7 @@ def mask_lesions(mask: npt.NDArray[np.bool_], probability: npt.NDArray[Any], pre
     rows: list[Scored] = []
     for k in range(mask.shape[1]):
         for box, inside, region in _components(mask[:, k]):
-            rows.append((box, k, _score(probability[:, k][region][inside], presence[region[0]].max())))
+            rows.append((box, k, lesion_score(probability[:, k][region][inside], presence[region[0]].max())))
     return ScoredBoxes.of(rows, 3)
 
 

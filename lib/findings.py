@@ -137,11 +137,11 @@ def _mask_scores(
     probability: FloatArray, mask: npt.NDArray[np.bool_], presence: FloatArray
 ) -> tuple[float, dict[int, float]]:
     """Score of a lesion and of each of its frames; all arrays cut to its region, (T, H, W) and (T,)."""
-    frames = {t: _score(probability[t][mask[t]], presence[t]) for t in range(len(mask))}
-    return _score(probability[mask], presence.max()), frames
+    frames = {t: lesion_score(probability[t][mask[t]], presence[t]) for t in range(len(mask))}
+    return lesion_score(probability[mask], presence.max()), frames
 
 
-def _score(probability: FloatArray, presence: Any) -> float:
+def lesion_score(probability: FloatArray, presence: Any) -> float:
     tenth = max(1, len(probability) // 10)
     highest = float(np.partition(probability, -tenth)[-tenth:].mean())
     return min(1.0, math.sqrt(max(0.0, highest * float(presence))))
@@ -176,12 +176,12 @@ def _kept_boxes(prediction: Prediction, class_index: int, config: ModelConfig) -
     lowest = config.inference.score_threshold
     holds = prediction.presence >= config.inference.presence_threshold
     return [
-        [b for b in boxes if held and b.class_index == class_index and b.score >= lowest and _has_size(b.box)]
+        [b for b in boxes if held and b.class_index == class_index and b.score >= lowest and has_size(b.box)]
         for boxes, held in zip(prediction.boxes, holds, strict=True)
     ]
 
 
-def _has_size(box: Box) -> bool:
+def has_size(box: Box) -> bool:
     return box[2] > box[0] and box[3] > box[1]
 
 

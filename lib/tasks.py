@@ -41,9 +41,7 @@ class Tasks:
 
     def __init__(self, configs_dir: Path, model_dir: Path, pretrained_dir: Path, models: str = "all") -> None:
         self.configs = _chosen(load_configs(configs_dir), models)
-        self.versions = {
-            name: VersionStore(model_dir, config, pretrained_dir) for name, config in self.configs.items()
-        }
+        self.versions = {name: VersionStore(model_dir, config, pretrained_dir) for name, config in self.configs.items()}
 
     def infers(self) -> dict[str, InferTask]:
         """An infer task per model."""

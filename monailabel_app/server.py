@@ -10,6 +10,7 @@ weights, reloading, whole-slide inference, any path of the PACS) does not exist.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -89,4 +90,6 @@ def create_app(settings: ServerSettings) -> FastAPI:
     return app
 
 
+# Progress of training and inference goes to the server's log; does nothing where the launcher has set up logging.
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 app = create_app(ServerSettings.from_env())

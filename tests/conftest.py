@@ -14,8 +14,9 @@ os.environ.update(
         "MPLBACKEND": "Agg",
     }
 )
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(variable, "2")
+    os.environ.setdefault(variable, str(THREADS))
 
 from pathlib import Path  # noqa: E402
 
@@ -24,7 +25,7 @@ import torch  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 
-torch.set_num_threads(min(2, torch.get_num_threads()))
+torch.set_num_threads(THREADS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

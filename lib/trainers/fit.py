@@ -130,15 +130,16 @@ def fit(
 
 
 class _Clock:
-    """Share of the training that is done, by steps or by processor time, whichever is further."""
+    """Share of the training that is done: of the processor time where there is a budget, else of the steps."""
 
     def __init__(self, total_steps: int, cpu_budget_s: float | None) -> None:
         self.total_steps, self.budget = total_steps, cpu_budget_s
         self.step, self.wall, self.cpu = 0, time.monotonic(), time.process_time()
 
     def fraction(self) -> float:
-        by_time = (time.process_time() - self.cpu) / self.budget if self.budget else 0.0
-        return min(1.0, max(self.step / self.total_steps, by_time))
+        if self.budget:
+            return min(1.0, (time.process_time() - self.cpu) / self.budget)
+        return min(1.0, self.step / self.total_steps)
 
     def elapsed_s(self) -> float:
         return time.monotonic() - self.wall
@@ -177,7 +178,7 @@ def _epochs(
     peak: float,
 ) -> Iterator[list[float]]:
     """Run epochs; yields the losses of each."""
-    while clock.fraction() < 1:
+    while clock.step == 0 or clock.fraction() < 1:
         network.train()
         losses = []
         for _ in range(config.training.steps_per_epoch):

@@ -69,7 +69,6 @@ def train_on_folders(
     fraction = settings.val_fraction if val_fraction is None else val_fraction
     train, val = split_by_patient(load_cases(refs, config), fraction, settings.seed)
     logger.info("%d training and %d validation studies, %d phantoms", len(train), len(val), phantoms)
-    train = train + phantom_cases(config, phantoms)
     torch.manual_seed(settings.seed)
     network = build_network(config)
     if start is not None:
@@ -78,8 +77,9 @@ def train_on_folders(
     facts: dict[str, Any] = {
         "model": config.name,
         "network": asdict(config.network),
+        "input": asdict(config.input),
         "training": asdict(settings),
-        "train": [case.image_id for case in train if not case.image_id.startswith("phantom")],
+        "train": [case.image_id for case in train],
         "phantoms": phantoms,
         "val": [case.image_id for case in val],
     }
@@ -90,7 +90,7 @@ def train_on_folders(
     rate = settings.learning_rate if start is None else settings.finetune_learning_rate
     result = fit(
         network,  # type: ignore[arg-type]
-        train,
+        train + phantom_cases(config, phantoms),
         val,
         config,
         learning_rate=rate,

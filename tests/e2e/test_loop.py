@@ -16,9 +16,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import requests
-from lib.phantom import PhantomStack, head_stack, write_nifti
 from monailabel.client import MONAILabelClient
 
+from lib.phantom import PhantomStack, head_stack, write_nifti
 from monailabel_app.process import free_port, start_server
 from monailabel_app.roots import APP_DIR
 
@@ -161,5 +161,3 @@ def test_a_training_run_can_be_stopped(loop: Loop) -> None:
     assert requests.get(f"{loop.url}/info/", timeout=30).json()["models"]["mr_lesion_detection"]["version"] == (
         "pretrained"
     )
-
-

@@ -34,9 +34,6 @@ def test_all_frames_and_the_mask_get_the_same_geometric_change() -> None:
     assert changed == 8
 
 
-@pytest.mark.xfail(
-    strict=True, reason="RandAffined is given plain numbers, which MONAI applies to the first axis (rows) alone"
-)
 def test_shift_and_scale_act_in_both_directions_of_the_frame() -> None:
     config = AugmentConfig(flip=0, affine=1, rotate_deg=0, contrast=0, intensity=0, noise_std=0, blur=0)
     augment = build_augment(config, 64, seed=0)
