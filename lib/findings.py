@@ -142,6 +142,12 @@ def _mask_scores(
 
 
 def lesion_score(probability: FloatArray, presence: Any) -> float:
+    """The score of a masked lesion, or of its part on one frame; see the top of this module.
+
+    Args:
+        probability: Of its voxels, (N,), at least one.
+        presence: Probability that its frames hold a lesion.
+    """
     tenth = max(1, len(probability) // 10)
     highest = float(np.partition(probability, -tenth)[-tenth:].mean())
     return min(1.0, math.sqrt(max(0.0, highest * float(presence))))
@@ -182,6 +188,7 @@ def _kept_boxes(prediction: Prediction, class_index: int, config: ModelConfig) -
 
 
 def has_size(box: Box) -> bool:
+    """Whether a box has an area (one clipped to the frame may have none)."""
     return box[2] > box[0] and box[3] > box[1]
 
 

@@ -7,17 +7,17 @@ MONAI Label runs this file by its path, outside any package, so the library is p
 import logging
 import sys
 from pathlib import Path
-from typing import Any
 
 APP_DIR = Path(__file__).resolve().parent
 ROOT = APP_DIR if (APP_DIR / "lib" / "__init__.py").is_file() else APP_DIR.parent  # wheel | checkout
 sys.path.insert(0, str(ROOT))  # always: MONAI Label removes one entry, spawned workers need the other
 
-from lib.tasks import Tasks  # noqa: E402
 from monailabel.interfaces.app import MONAILabelApp  # noqa: E402
 from monailabel.interfaces.tasks.infer_v2 import InferTask  # noqa: E402
 from monailabel.interfaces.tasks.strategy import Strategy  # noqa: E402
 from monailabel.interfaces.tasks.train import TrainTask  # noqa: E402
+
+from lib.tasks import Tasks  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
