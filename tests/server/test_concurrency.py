@@ -40,7 +40,7 @@ def test_two_run_at_once_and_the_third_waits(live):
     assert max(answer.json()["beside"] for answer, _ in results) == 2
     times_s = sorted(seconds for _, seconds in results)
     assert times_s[1] < 2  # the second did not wait for the first
-    assert times_s[2] >= 2  # the third waited for one of them
+    assert times_s[2] >= 1.8  # the third waited for one of them (2 s, less what it was sent later than the first)
 
 
 def test_a_full_queue_answers_503(live):
