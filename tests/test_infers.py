@@ -480,7 +480,8 @@ def test_info_says_what_clients_need(name, tmp_path):
     assert info["type"] in [kind.value for kind in InferType]
 
 
-def test_the_detection_model_differs_from_the_segmentation_model_in_its_task_only():
+def test_the_detection_model_differs_from_the_segmentation_model_in_its_task_and_thresholds_only():
     configs = [load_config(CONFIGS / f"mr_lesion_{task}.yaml") for task in TASKS]
-    blank = [replace(config, task="detection", name="", description="") for config in configs]
+    same = {"task": "detection", "name": "", "description": "", "inference": configs[0].inference}
+    blank = [replace(config, **same) for config in configs]
     assert blank[0] == blank[1]
