@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import logging
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -289,6 +290,13 @@ def test_boxes_are_slicer_rois_with_label_and_score(tmp_path):
     assert roi["center"] == pytest.approx([-center[0], -center[1], center[2]], abs=4)
     assert roi["size"][:2] == pytest.approx([2 * BLOB_RADIUS_MM] * 2, abs=6)
     assert set(finding["measurements"]) == {"width", "height", "depth"}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_result_files_lie_where_no_client_saves_its_own(task, tmp_path):
+    nib.save(nib.Nifti1Image(np.zeros((40, 40, 5), np.int16), affine_of("LPS", (1.4, 1.4, 5.0))), tmp_path / "i.nii.gz")
+    file, _ = make_task(tmp_path, task)[0]({"image": str(tmp_path / "i.nii.gz")})
+    assert Path(file).parent != Path(tempfile.gettempdir())
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -7,7 +7,9 @@ serves the next one, while requests under way finish with the network they start
 
 from __future__ import annotations
 
+import atexit
 import logging
+import shutil
 import tempfile
 import threading
 import time
@@ -15,6 +17,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -218,7 +221,7 @@ class LesionInfer(InferTask):  # type: ignore[misc]
     def _file(self, result: Result, request: Request, extension: str) -> str | None:
         if not flag(request, "result_write_to_file", True):
             return None
-        with tempfile.NamedTemporaryFile(prefix="lesionloop-", suffix=extension, delete=False) as file:
+        with tempfile.NamedTemporaryFile(prefix="lesion-", suffix=extension, delete=False, dir=results_dir()) as file:
             path = Path(file.name)
         try:
             if extension == FINDINGS_EXTENSION:
@@ -279,6 +282,18 @@ class LesionDetection(LesionInfer):
     def write(self, result: Result, request: Request, path: Path) -> None:
         """Write the ROIs."""
         write_markups(result.findings, path)
+
+
+@cache
+def results_dir() -> Path:
+    """A folder of this process for result files, removed with it.
+
+    Not the temporary folder itself: clients save a result there under the server's file name, and on one machine the
+    server, which removes its own file after sending, would remove theirs.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="lesionloop-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 class Stopwatch:
