@@ -40,7 +40,7 @@ from .registry import build_network
 from .studies import CaseRef, find_labelled
 from .transforms.geometry import VolumeGeometry
 from .transforms.load import load_label, load_sequence
-from .types import Finding, InputError, MaskArray, Sequence, SequenceKind, Source
+from .types import Finding, InputError, MaskArray, Sequence, Source
 from .weights import file_sha256, load_weights
 
 logger = logging.getLogger(__name__)
@@ -189,8 +189,7 @@ def score_case(
     found = match_boxes([finding_boxes(findings, config)], [lesions], [LESION_IOU])
     marked = np.zeros(len(truth), bool)
     marked[[t for finding in findings for t in finding.boxes]] = True
-    voxel_ml = abs(float(np.linalg.det(sequence.affine_lps[:3, :3]))) / 1000.0
-    stacked = sequence.kind is SequenceKind.STACK
+    voxel_ml = sequence.voxel_volume_ml
     return CaseScores(
         image=ref.image_id,
         patient=ref.patient,
@@ -204,8 +203,8 @@ def score_case(
         lesions_true=len(lesions.scores),
         lesions_found=int(sum(part["dtMatches"].sum() for part in found.values())),
         false_positive_slices=int((marked & ~holds_lesion).sum()),
-        volume_true_ml=float(truth.any(axis=1).sum()) * voxel_ml if stacked else None,
-        volume_pred_ml=float(mask.any(axis=1).sum()) * voxel_ml if stacked else None,
+        volume_true_ml=float(truth.any(axis=1).sum()) * voxel_ml if voxel_ml is not None else None,
+        volume_pred_ml=float(mask.any(axis=1).sum()) * voxel_ml if voxel_ml is not None else None,
         seconds=seconds,
     )
 

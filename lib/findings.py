@@ -60,7 +60,7 @@ def lesions_from_mask(
     Returns:
         Labelmap (T, H, W) with the class values of the lesions kept, and the lesions, best first.
     """
-    voxel_ml = _voxel_volume_ml(sequence)
+    voxel_ml = sequence.voxel_volume_ml
     min_voxels = 1.0 if voxel_ml is None else config.inference.min_volume_ml / voxel_ml - 1e-6
     classes = _classes(prediction.mask, config.inference.mask_threshold)
     labelmap = np.zeros_like(classes)
@@ -98,13 +98,6 @@ def lesions_from_boxes(
 def _numbered(found: list[Finding]) -> list[Finding]:
     best_first = sorted(found, key=lambda lesion: -lesion.score)
     return [replace(lesion, id=i) for i, lesion in enumerate(best_first, start=1)]
-
-
-def _voxel_volume_ml(sequence: Sequence) -> float | None:
-    """Volume of a voxel in ml; None where the frames are not slices of one volume."""
-    if sequence.kind is not SequenceKind.STACK:
-        return None
-    return float(abs(np.linalg.det(sequence.affine_lps[:3, :3]))) / 1000.0
 
 
 def _classes(probability: FloatArray, threshold: float) -> MaskArray:

@@ -93,6 +93,13 @@ class Sequence:
         """Unit of :attr:`positions`."""
         return POSITION_UNITS[self.kind]
 
+    @property
+    def voxel_volume_ml(self) -> float | None:
+        """Volume of a voxel in ml; None where the frames are not slices of one volume."""
+        if self.kind is not SequenceKind.STACK:
+            return None
+        return float(abs(np.linalg.det(self.affine_lps[:3, :3]))) / 1000.0
+
 
 @dataclass(frozen=True)
 class Measurement:
