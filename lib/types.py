@@ -31,7 +31,7 @@ class SequenceKind(StrEnum):
     """What the frame axis means."""
 
     STACK = "stack"
-    """Slices of one volume; positions in mm."""
+    """Slices of one volume; positions in mm along the normal, from the first slice."""
     CINE = "cine"
     """Frames in time (ultrasound, endoscopy, angiography); positions in s."""
     DYNAMIC = "dynamic"
@@ -61,6 +61,11 @@ class Sequence:
         channels: What each channel holds, e.g. ``("flair",)``; shape (C,).
         channel_present: False for a channel that is missing and filled with zeros; shape (C,).
         sop_instance_uids: The source DICOM instance of each frame; empty when the source is not DICOM.
+        frame_numbers: Number of each frame within its instance, from 1 (PS3.3 C.7.6.16.1.2); empty without DICOM.
+        origins_lps_mm: Centre of each frame's first pixel in LPS mm, (T, 3), where the slices are unevenly spaced and
+            ``affine_lps`` is only the best fit; None where it is exact.
+        content_px: Part of the frames (y0, y1, x0, x1) that holds the image where the rest is burned-in border;
+            models look at this part only. None for all of it.
     """
 
     frames: FloatArray
@@ -71,6 +76,9 @@ class Sequence:
     channels: tuple[str, ...] = ("image",)
     channel_present: tuple[bool, ...] = (True,)
     sop_instance_uids: tuple[str, ...] = ()
+    frame_numbers: tuple[int, ...] = ()
+    origins_lps_mm: FloatArray | None = None
+    content_px: tuple[int, int, int, int] | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts describe the same number of frames and channels.
@@ -87,6 +95,10 @@ class Sequence:
             raise InputError(f"{channels} channels but names {self.channels} and presence {self.channel_present}")
         if self.sop_instance_uids and len(self.sop_instance_uids) != frames:
             raise InputError(f"{frames} frames but {len(self.sop_instance_uids)} SOP Instance UIDs")
+        if len(self.frame_numbers) != len(self.sop_instance_uids):
+            raise InputError(f"{len(self.sop_instance_uids)} SOP Instance UIDs but {len(self.frame_numbers)} numbers")
+        if self.origins_lps_mm is not None and self.origins_lps_mm.shape != (frames, 3):
+            raise InputError(f"{frames} frames but frame origins of shape {self.origins_lps_mm.shape}")
 
     @property
     def position_unit(self) -> str:
@@ -95,10 +107,88 @@ class Sequence:
 
     @property
     def voxel_volume_ml(self) -> float | None:
-        """Volume of a voxel in ml; None where the frames are not slices of one volume."""
+        """Mean volume of a voxel in ml; None where the frames are not slices of one volume."""
         if self.kind is not SequenceKind.STACK:
             return None
         return float(abs(np.linalg.det(self.affine_lps[:3, :3]))) / 1000.0
+
+    @property
+    def voxel_volumes_ml(self) -> FloatArray | None:
+        """Volume of a voxel of each frame in ml, (T,): a slice reaches half way to its neighbours; None as above."""
+        mean = self.voxel_volume_ml
+        if mean is None:
+            return None
+        frames = len(self.positions)
+        if self.origins_lps_mm is None or frames < 2:
+            return np.full(frames, mean)
+        gaps = np.diff(self.positions)
+        extent_mm = (np.append(gaps, gaps[-1]) + np.insert(gaps, 0, gaps[0])) / 2
+        return np.asarray(self.spacing_mm[0] * self.spacing_mm[1] * np.abs(extent_mm) / 1000.0)
+
+
+@dataclass(frozen=True)
+class VolumeSeries:
+    """Volumes of the same place at several times: a contrast series, or the visits of a patient.
+
+    Attributes:
+        kind: ``dynamic`` or ``longitudinal``.
+        volumes: A ``stack`` per time point, in order of time.
+        positions: Time of each volume from the first, in s (dynamic) or days (longitudinal).
+        to_reference: Per volume the (4, 4) affine that maps its LPS mm to the LPS mm of volume ``reference``; empty
+            when the volumes have not been registered.
+        reference: Index of the volume that the others are registered to.
+    """
+
+    kind: SequenceKind
+    volumes: tuple[Sequence, ...]
+    positions: tuple[float, ...]
+    to_reference: tuple[FloatArray, ...] = ()
+    reference: int = 0
+
+    def __post_init__(self) -> None:
+        """Check that the parts describe the same number of volumes.
+
+        Raises:
+            InputError: If they do not, or the kind has no time points.
+        """
+        if self.kind not in (SequenceKind.DYNAMIC, SequenceKind.LONGITUDINAL):
+            raise InputError(f"a series of volumes is dynamic or longitudinal, not {self.kind.value}")
+        if not self.volumes or len(self.positions) != len(self.volumes):
+            raise InputError(f"{len(self.volumes)} volumes but {len(self.positions)} positions")
+        if len(self.to_reference) not in (0, len(self.volumes)):
+            raise InputError(f"{len(self.volumes)} volumes but {len(self.to_reference)} transforms")
+
+    @property
+    def position_unit(self) -> str:
+        """Unit of :attr:`positions`."""
+        return POSITION_UNITS[self.kind]
+
+    def at_slice(self, index: int) -> Sequence:
+        """One slice over time: (n_times, C, H, W).
+
+        Raises:
+            InputError: If the volumes differ in size, or have no such slice.
+        """
+        shapes = {volume.frames.shape for volume in self.volumes}
+        if len(shapes) > 1:
+            raise InputError(f"the volumes differ in shape ({sorted(shapes)}): resample them to one grid first")
+        first = self.volumes[0]
+        if not 0 <= index < len(first.frames):
+            raise InputError(f"slice {index}: the volumes have slices 0 to {len(first.frames) - 1}")
+        affine = first.affine_lps.copy()
+        affine[:3, 3] = (affine @ np.array([0.0, 0.0, index, 1.0]))[:3]
+        dicom = bool(first.sop_instance_uids)
+        return Sequence(
+            frames=np.stack([volume.frames[index] for volume in self.volumes]),
+            kind=self.kind,
+            positions=self.positions,
+            spacing_mm=first.spacing_mm,
+            affine_lps=affine,
+            channels=first.channels,
+            channel_present=first.channel_present,
+            sop_instance_uids=tuple(v.sop_instance_uids[index] for v in self.volumes) if dicom else (),
+            frame_numbers=tuple(v.frame_numbers[index] for v in self.volumes) if dicom else (),
+        )
 
 
 @dataclass(frozen=True)
@@ -159,6 +249,53 @@ class Finding:
         data["score"] = round(self.score, 4)
         return data
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Finding:
+        """Build a finding from :meth:`to_json`'s values, as a client sends them back.
+
+        Raises:
+            InputError: If a value is missing or of the wrong type; the message names the finding and the key.
+        """
+        try:
+            return cls(**_finding_values(data))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+            name = data.get("id", "without id") if isinstance(data, dict) else data
+            raise InputError(f"finding {name}: {reason}") from error
+
+
+_FINDING_KEYS = frozenset(Finding.__dataclass_fields__)
+
+
+def _finding_values(data: dict[str, Any]) -> dict[str, Any]:
+    if unknown := sorted(set(data) - _FINDING_KEYS):
+        raise ValueError(f"unknown keys {unknown}")
+    values = {
+        **data,
+        "id": int(data["id"]),
+        "label": str(data["label"]),
+        "score": float(data["score"]),
+        "boxes": {int(t): _numbers(box, 4) for t, box in data["boxes"].items()},
+        "box_lps_mm": _numbers(data["box_lps_mm"], 6),
+        "center_lps_mm": _numbers(data["center_lps_mm"], 3),
+        "frame_scores": {int(t): float(score) for t, score in data.get("frame_scores", {}).items()},
+        "measurements": {
+            str(name): Measurement(float(m["value"]), str(m["unit"]))
+            for name, m in data.get("measurements", {}).items()
+        },
+        "source": Source(**{str(k): str(v) for k, v in data.get("source", {}).items()}),
+    }
+    if not np.isfinite([values["score"], *values["box_lps_mm"], *values["center_lps_mm"]]).all():
+        raise ValueError("score, box_lps_mm and center_lps_mm must be finite numbers")
+    return values
+
+
+def _numbers(values: Any, count: int) -> Any:
+    numbers = tuple(float(v) for v in values)
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise ValueError(f"expected {count} finite numbers, got {values}")
+    return numbers
+
 
 class ReportStatus(StrEnum):
     """How far a report has come."""
@@ -187,9 +324,48 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Report:
-    """A report by section (``indication``, ``comparison``, ``findings``, ``impression``)."""
+    """A report by section (``indication``, ``comparison``, ``findings``, ``impression``).
+
+    Attributes:
+        sections: Sentences by section, in order.
+        status: How far it has come.
+        author: The model or person that wrote or signed it.
+        changed_at: ISO 8601 date and time of the last change.
+    """
 
     sections: dict[str, tuple[Sentence, ...]]
     status: ReportStatus = ReportStatus.DRAFT
     author: str = ""
     changed_at: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain JSON values."""
+        sections = {
+            name: [{**asdict(s), "finding_ids": list(s.finding_ids)} for s in sentences]
+            for name, sentences in self.sections.items()
+        }
+        return {**asdict(self), "sections": sections, "status": self.status.value}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Report:
+        """Build a report from :meth:`to_json`'s values.
+
+        Raises:
+            InputError: If a value is missing or of the wrong type.
+        """
+        try:
+            sections = {str(name): tuple(_sentence(s) for s in part) for name, part in data["sections"].items()}
+            status = ReportStatus(data.get("status", "draft"))
+            return cls(sections, status, str(data.get("author", "")), str(data.get("changed_at", "")))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+            raise InputError(f"report: {reason}") from error
+
+
+def _sentence(data: dict[str, Any]) -> Sentence:
+    return Sentence(
+        text=str(data["text"]),
+        finding_ids=tuple(int(i) for i in data.get("finding_ids", ())),
+        confidence=float(data.get("confidence", 1.0)),
+        supported=bool(data.get("supported", True)),
+    )

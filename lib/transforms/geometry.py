@@ -27,19 +27,25 @@ class VolumeGeometry:
         shape: Of the volume array.
         to_frame_axes: nibabel orientation transform from the array to (W, H, T).
         affine_lps: Maps frame indices (x, y, t, 1) to LPS mm.
+        array_affine_lps: Maps indices of the volume array to LPS mm.
     """
 
     shape: tuple[int, int, int]
     to_frame_axes: FloatArray
     affine_lps: FloatArray
+    array_affine_lps: FloatArray
 
     @classmethod
-    def from_affine(cls, affine_ras: FloatArray, shape: tuple[int, int, int]) -> VolumeGeometry:
+    def from_affine(
+        cls, affine_ras: FloatArray, shape: tuple[int, int, int], *, keep_slices: bool = False
+    ) -> VolumeGeometry:
         """Find the frame axis: of a single slice, across it; else the one with the widest spacing; else axial.
 
         Args:
             affine_ras: Voxel index to RAS mm, (4, 4), as in NIfTI.
             shape: (X, Y, Z).
+            keep_slices: The frames must be the slices along Z, as they were acquired: their spacing is uneven, so
+                there are no other planes to cut.
         """
         source = orientations.io_orientation(affine_ras)
         spacing = np.linalg.norm(affine_ras[:3, :3], axis=0)
@@ -47,11 +53,19 @@ class VolumeGeometry:
         anisotropic = spacing[widest] > ANISOTROPY * np.delete(spacing, widest).max()
         if shape.count(1) == 1:
             widest, anisotropic = shape.index(1), True
+        if keep_slices:
+            widest, anisotropic = 2, True
         frame_code = ("L", "P", "S")[int(source[widest, 0])] if anisotropic else "S"
         target = orientations.axcodes2ornt(FRAME_AXES[frame_code])
         transform = orientations.ornt_transform(source, target)
         affine = affine_ras @ orientations.inv_ornt_aff(transform, shape)
-        return cls(shape, transform, RAS_TO_LPS @ affine)
+        return cls(shape, transform, RAS_TO_LPS @ affine, RAS_TO_LPS @ affine_ras)
+
+    @classmethod
+    def as_stored(cls, affine_lps: FloatArray, shape: tuple[int, int, int]) -> VolumeGeometry:
+        """Frames are the (X, Y) planes of the array as they are, for images without a place in the patient."""
+        identity = orientations.axcodes2ornt("RAS")
+        return cls(shape, identity, affine_lps, affine_lps)
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -76,9 +90,52 @@ class VolumeGeometry:
             back[int(target)] = (source, flip)
         return orientations.apply_orientation(np.swapaxes(frames, 0, 2), back)  # type: ignore[no-any-return]
 
+    @property
+    def frames_are_slices(self) -> bool:
+        """Whether each frame is one (X, Y) plane of the array."""
+        return int(self.to_frame_axes[2, 0]) == 2
+
+    def boxes_to_array(self, boxes: dict[int, Box]) -> dict[int, Box]:
+        """Boxes on frames -> boxes on the (X, Y) planes of the array, by Z index.
+
+        Where frames are not planes of the array, every plane that the boxes reach gets the outline of all of them.
+        """
+        return _mapped_boxes(boxes, np.linalg.inv(self.array_affine_lps) @ self.affine_lps, self.frames_are_slices)
+
+    def boxes_to_frames(self, boxes: dict[int, Box]) -> dict[int, Box]:
+        """Boxes on the (X, Y) planes of the array -> boxes on frames: the inverse of :meth:`boxes_to_array`."""
+        return _mapped_boxes(boxes, np.linalg.inv(self.affine_lps) @ self.array_affine_lps, self.frames_are_slices)
+
     def positions_mm(self, n_frames: int) -> tuple[float, ...]:
         """Position of each frame along the stack in mm, the first at 0."""
         return tuple(float(t * self.spacing_mm[2]) for t in range(n_frames))
+
+
+def _mapped_boxes(boxes: dict[int, Box], index_to_index: FloatArray, plane_to_plane: bool) -> dict[int, Box]:
+    """Map boxes by the affine between two index spaces, a signed permutation of the axes."""
+    if not boxes:
+        return {}
+    if plane_to_plane:
+        return {_plane(index_to_index, t): _mapped_box(index_to_index, {t: box})[:4] for t, box in boxes.items()}
+    x0, y0, x1, y1, low, high = _mapped_box(index_to_index, boxes)
+    return {t: (x0, y0, x1, y1) for t in range(round(low + 0.5), round(high + 0.5))}
+
+
+def _plane(index_to_index: FloatArray, t: int) -> int:
+    return round(float((index_to_index @ np.array([0.0, 0.0, t, 1.0]))[2]))
+
+
+def _mapped_box(index_to_index: FloatArray, boxes: dict[int, Box]) -> tuple[float, float, float, float, float, float]:
+    """(x0, y0, x1, y1) in outer pixel edges, and the outer edges along the frame axis in indices."""
+    low_x, low_y, low_t, high_x, high_y, high_t = box_lps(index_to_index, boxes)
+    return (
+        round(low_x + 0.5, 4),
+        round(low_y + 0.5, 4),
+        round(high_x + 0.5, 4),
+        round(high_y + 0.5, 4),
+        low_t,
+        high_t,
+    )
 
 
 def point_lps(affine_lps: FloatArray, x: float, y: float, t: float) -> tuple[float, float, float]:
