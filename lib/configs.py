@@ -97,6 +97,7 @@ class InputConfig:
     Attributes:
         kind: What the frame axis means.
         channels: Name of each image channel, in order.
+        modalities: DICOM modalities (PS3.3 C.7.3.1.1.1) that the model was made for, e.g. MR; empty for any.
         spacing_mm: In-plane pixel size the network sees; frames are resampled to it.
         max_size_px: Frames larger than this after resampling are resampled further down.
         foreground_fraction: Pixels above this share of the 99.5th percentile count as foreground for the z-score.
@@ -105,6 +106,7 @@ class InputConfig:
 
     kind: SequenceKind = SequenceKind.STACK
     channels: tuple[str, ...] = ("flair",)
+    modalities: tuple[str, ...] = ()
     spacing_mm: Positive = 1.25
     max_size_px: Count = 384
     foreground_fraction: float = 0.05

@@ -23,7 +23,7 @@ from .configs import ModelConfig
 from .measure import measure_boxes, measure_mask
 from .predictor import FrameBox, Prediction
 from .tracking import link_boxes
-from .transforms.geometry import box_lps, point_lps
+from .transforms.geometry import sequence_box_lps, sequence_point_lps
 from .types import Box, Finding, FloatArray, MaskArray, Sequence, SequenceKind, Source
 
 MAX_COMPONENTS = 200
@@ -60,8 +60,8 @@ def lesions_from_mask(
     Returns:
         Labelmap (T, H, W) with the class values of the lesions kept, and the lesions, best first.
     """
-    voxel_ml = sequence.voxel_volume_ml
-    min_voxels = 1.0 if voxel_ml is None else config.inference.min_volume_ml / voxel_ml - 1e-6
+    mean_ml = sequence.voxel_volume_ml
+    min_voxels = 1.0 if mean_ml is None else config.inference.min_volume_ml / mean_ml - 1e-6
     classes = _classes(prediction.mask, config.inference.mask_threshold)
     labelmap = np.zeros_like(classes)
     found: list[Finding] = []
@@ -72,7 +72,7 @@ def lesions_from_mask(
             if score < config.inference.score_threshold:
                 continue
             labelmap[region][mask] = value
-            lesion = _masked_lesion(region, mask, sequence, voxel_ml)
+            lesion = _masked_lesion(region, mask, sequence)
             scores = {region[0].start + t: s for t, s in frame_scores.items()}
             found.append(replace(lesion, label=name, score=score, frame_scores=scores, source=source))
     return labelmap, _numbered(found)
@@ -146,7 +146,7 @@ def lesion_score(probability: FloatArray, presence: Any) -> float:
     return min(1.0, math.sqrt(max(0.0, highest * float(presence))))
 
 
-def _masked_lesion(region: Region, mask: npt.NDArray[np.bool_], sequence: Sequence, voxel_ml: float | None) -> Finding:
+def _masked_lesion(region: Region, mask: npt.NDArray[np.bool_], sequence: Sequence) -> Finding:
     """A lesion without name and score from its mask (t, h, w) in a region of the sequence."""
     t0, y0, x0 = (part.start for part in region)
     boxes: dict[int, Box] = {}
@@ -158,15 +158,23 @@ def _masked_lesion(region: Region, mask: npt.NDArray[np.bool_], sequence: Sequen
             float(x0 + columns[-1] + 1),
             float(y0 + rows[-1] + 1),
         )
-    dt, dy, dx = (float(v) for v in np.argwhere(mask).mean(axis=0))
+    voxels = np.argwhere(mask)
+    volumes_ml = sequence.voxel_volumes_ml
+    weights = None if volumes_ml is None else volumes_ml[t0 + voxels[:, 0]]
+    dt, dy, dx = (float(v) for v in np.average(voxels, axis=0, weights=weights))
     return Finding(
         id=0,
         label="",
         score=0.0,
         boxes=boxes,
-        box_lps_mm=box_lps(sequence.affine_lps, boxes),
-        center_lps_mm=point_lps(sequence.affine_lps, x0 + dx, y0 + dy, t0 + dt),
-        measurements=measure_mask(mask, sequence.frames[:, 0][region], sequence.spacing_mm, voxel_ml),
+        box_lps_mm=sequence_box_lps(sequence, boxes),
+        center_lps_mm=sequence_point_lps(sequence, x0 + dx, y0 + dy, t0 + dt),
+        measurements=measure_mask(
+            mask,
+            sequence.frames[:, 0][region],
+            sequence.spacing_mm,
+            None if volumes_ml is None else volumes_ml[region[0]],
+        ),
     )
 
 
@@ -188,9 +196,9 @@ def has_size(box: Box) -> bool:
 def _boxed_lesion(found: dict[int, FrameBox], sequence: Sequence) -> Finding:
     """A lesion without a name from its boxes by frame."""
     boxes = {t: b.box for t, b in found.items()}
-    x0, y0, z0, x1, y1, z1 = box = box_lps(sequence.affine_lps, boxes)
-    stacked = sequence.kind is SequenceKind.STACK
-    frame_spacing_mm = float(np.linalg.norm(sequence.affine_lps[:3, 2])) if stacked else None
+    x0, y0, z0, x1, y1, z1 = box = sequence_box_lps(sequence, boxes)
+    edges_mm = sequence.slice_edges_mm if sequence.kind is SequenceKind.STACK else None
+    depth_mm = None if edges_mm is None else float(edges_mm[max(boxes) + 1] - edges_mm[min(boxes)])
     return Finding(
         id=0,
         label="",
@@ -199,5 +207,5 @@ def _boxed_lesion(found: dict[int, FrameBox], sequence: Sequence) -> Finding:
         box_lps_mm=box,
         center_lps_mm=((x0 + x1) / 2, (y0 + y1) / 2, (z0 + z1) / 2),
         frame_scores={t: b.score for t, b in found.items()},
-        measurements=measure_boxes(boxes, sequence.spacing_mm, frame_spacing_mm),
+        measurements=measure_boxes(boxes, sequence.spacing_mm, depth_mm),
     )

@@ -45,7 +45,7 @@ def axes_mm(mask: npt.NDArray[Any], spacing_mm: tuple[float, float]) -> tuple[fl
 
 
 def measure_mask(
-    mask: npt.NDArray[Any], image: FloatArray, spacing_mm: tuple[float, float], voxel_volume_ml: float | None
+    mask: npt.NDArray[Any], image: FloatArray, spacing_mm: tuple[float, float], voxel_volumes_ml: FloatArray | None
 ) -> dict[str, Measurement]:
     """Measure one lesion.
 
@@ -53,30 +53,31 @@ def measure_mask(
         mask: (T, H, W), non-zero inside; at least one voxel. A part of the sequence that holds the lesion will do.
         image: Intensities of the same voxels, (T, H, W).
         spacing_mm: In-plane (x, y).
-        voxel_volume_ml: None where frames are not slices of a volume.
+        voxel_volumes_ml: Volume of a voxel of each frame, (T,); None where frames are not slices of a volume.
 
     Returns:
-        ``long_axis``, ``short_axis`` (mm), ``volume`` (ml, with a voxel volume), ``mean_intensity`` (arbitrary units).
+        ``long_axis``, ``short_axis`` (mm), ``volume`` (ml, with voxel volumes), ``mean_intensity`` (arbitrary units).
     """
     inside = mask.astype(bool)
-    largest = inside[int(np.argmax(inside.sum(axis=(1, 2))))]
+    areas = inside.sum(axis=(1, 2))
+    largest = inside[int(np.argmax(areas))]
     long_axis, short_axis = axes_mm(largest, spacing_mm)
     measured = {"long_axis": _mm(long_axis), "short_axis": _mm(short_axis)}
-    if voxel_volume_ml is not None:
-        measured["volume"] = Measurement(round(float(inside.sum()) * voxel_volume_ml, 4), "ml")
+    if voxel_volumes_ml is not None:
+        measured["volume"] = Measurement(round(float(areas @ voxel_volumes_ml), 4), "ml")
     measured["mean_intensity"] = Measurement(round(float(image[inside].mean(dtype=np.float64)), 3), "a.u.")
     return measured
 
 
 def measure_boxes(
-    boxes: dict[int, Box], spacing_mm: tuple[float, float], frame_spacing_mm: float | None
+    boxes: dict[int, Box], spacing_mm: tuple[float, float], depth_mm: float | None
 ) -> dict[str, Measurement]:
     """Measure the box around per-frame boxes, outer pixel edges.
 
     Args:
         boxes: By frame; at least one.
         spacing_mm: In-plane (x, y).
-        frame_spacing_mm: Between frame centres; None where frames are not slices of a volume.
+        depth_mm: Extent of the boxes' frames; None where frames are not slices of a volume.
 
     Returns:
         ``width``, ``height`` and, for a volume, ``depth`` in mm.
@@ -84,8 +85,8 @@ def measure_boxes(
     corners = np.array(list(boxes.values()))
     width, height = corners[:, 2:].max(axis=0) - corners[:, :2].min(axis=0)
     measured = {"width": _mm(width * spacing_mm[0]), "height": _mm(height * spacing_mm[1])}
-    if frame_spacing_mm is not None:
-        measured["depth"] = _mm((max(boxes) - min(boxes) + 1) * frame_spacing_mm)
+    if depth_mm is not None:
+        measured["depth"] = _mm(depth_mm)
     return measured
 
 

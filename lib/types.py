@@ -114,16 +114,25 @@ class Sequence:
 
     @property
     def voxel_volumes_ml(self) -> FloatArray | None:
-        """Volume of a voxel of each frame in ml, (T,): a slice reaches half way to its neighbours; None as above."""
+        """Volume of a voxel of each frame in ml, (T,); None where the frames are not slices of one volume."""
         mean = self.voxel_volume_ml
         if mean is None:
             return None
-        frames = len(self.positions)
-        if self.origins_lps_mm is None or frames < 2:
-            return np.full(frames, mean)
-        gaps = np.diff(self.positions)
-        extent_mm = (np.append(gaps, gaps[-1]) + np.insert(gaps, 0, gaps[0])) / 2
-        return np.asarray(self.spacing_mm[0] * self.spacing_mm[1] * np.abs(extent_mm) / 1000.0)
+        if self.origins_lps_mm is None or len(self.positions) < 2:
+            return np.full(len(self.positions), mean)
+        edges_mm = self.slice_edges_mm
+        return np.asarray(self.spacing_mm[0] * self.spacing_mm[1] * np.diff(edges_mm) / 1000.0)
+
+    @property
+    def slice_edges_mm(self) -> FloatArray:
+        """Where slices end along the stack in mm, (T + 1,): half way to their neighbours, the outer ones as far."""
+        centres = np.asarray(self.positions, dtype=np.float64)
+        if len(centres) < 2:
+            step = float(np.linalg.norm(self.affine_lps[:3, 2]))
+            return np.array([centres[0] - step / 2, centres[0] + step / 2])
+        between = (centres[:-1] + centres[1:]) / 2
+        first, last = centres[0] - (between[0] - centres[0]), centres[-1] + (centres[-1] - between[-1])
+        return np.concatenate([[first], between, [last]])
 
 
 @dataclass(frozen=True)

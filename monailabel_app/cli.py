@@ -160,6 +160,16 @@ def compare(
     typer.echo(comparison.comparison_table(comparison.find_arms(files or [], _pairs("--arm", arm))), nl=False)
 
 
+@app.command()
+def doctor(studies: Annotated[Path, typer.Argument(help="folder of images: NIfTI, NRRD, MetaImage or DICOM")]) -> None:
+    """Tell what a folder holds: its sequences, what is wrong with them, what each model could do with them."""
+    from rich.console import Console
+
+    from monailabel_app.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(studies, Console()))
+
+
 def _tell_progress(done: int, total: int, image: str) -> None:
     logging.getLogger(__name__).info("%d of %d: %s", done, total, image)
 

@@ -12,11 +12,14 @@ APP_DIR = Path(__file__).resolve().parent
 ROOT = APP_DIR if (APP_DIR / "lib" / "__init__.py").is_file() else APP_DIR.parent  # wheel | checkout
 sys.path.insert(0, str(ROOT))  # always: MONAI Label removes one entry, spawned workers need the other
 
+from monailabel.config import settings  # noqa: E402
 from monailabel.interfaces.app import MONAILabelApp  # noqa: E402
+from monailabel.interfaces.datastore import Datastore  # noqa: E402
 from monailabel.interfaces.tasks.infer_v2 import InferTask  # noqa: E402
 from monailabel.interfaces.tasks.strategy import Strategy  # noqa: E402
 from monailabel.interfaces.tasks.train import TrainTask  # noqa: E402
 
+from lib.datastore.open import StoreSettings, open_store  # noqa: E402
 from lib.tasks import Tasks  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -27,8 +30,9 @@ class LesionLoop(MONAILabelApp):  # type: ignore[misc]
 
     Args:
         app_dir: This folder.
-        studies: Folder of studies or URL of a DICOMweb server.
-        conf: ``models`` (comma-separated, default all), ``model_dir`` (default ``APP_DIR/model``).
+        studies: Folder of image files, folder of DICOM files, or URL of a DICOMweb server.
+        conf: ``models`` (comma-separated, default all), ``model_dir`` (default ``APP_DIR/model``), ``store`` (``local``
+            or ``embedded``, default ``auto``: by what the folder holds).
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
@@ -42,6 +46,10 @@ class LesionLoop(MONAILabelApp):  # type: ignore[misc]
             description="Finds, outlines and follows lesions in image sequences, and learns from corrections",
         )
         logger.info("models: %s", ", ".join(self.tasks.configs))
+
+    def init_datastore(self) -> Datastore:
+        """Where the studies are, by what they are."""
+        return open_store(self.studies, StoreSettings.from_monailabel(settings), self.conf.get("store", "auto"))
 
     def init_infers(self) -> dict[str, InferTask]:
         """An infer task per configuration."""

@@ -232,8 +232,10 @@ def test_params_of_a_segmentation(tmp_path):
     assert json.loads(json.dumps(params)) == params
     assert set(params) == {
         *("label_names", "findings", "presence", "attention", "study", "model", "version", "weights_sha256"),
-        *("spacing_mm", "n_frames", "latencies"),
+        *("spacing_mm", "n_frames", "latencies", "kind", "positions", "position_unit", "affine_lps"),
+        *("sop_instance_uids", "frame_numbers", "warnings"),
     }
+    assert (params["kind"], params["position_unit"], params["warnings"]) == ("stack", "mm", [])
     assert set(params["latencies"]) == {"read", "infer", "post", "write", "total"}
     assert params["latencies"]["total"] >= sum(params["latencies"].values()) / 2 - 0.001
     assert (params["model"], params["version"]) == ("mr_lesion_segmentation", "pretrained")
@@ -483,7 +485,7 @@ def test_info_says_what_clients_need(name, tmp_path):
         "description": task.description,
         "config": {},
         "version": "pretrained",
-        "input": {"kind": "stack", "channels": ["flair"]},
+        "input": {"kind": "stack", "channels": ["flair"], "modalities": ["MR"]},
     }
     assert info["type"] in [kind.value for kind in InferType]
 

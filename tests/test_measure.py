@@ -58,7 +58,7 @@ def test_volume_and_intensity_with_units():
     mask[1:3, 2:4, 1:5] = 1
     image = np.where(mask, 7.0, 100.0)
     image[1, 2, 1] = 23.0
-    measured = measure_mask(mask, image, (1.0, 1.0), 0.02)
+    measured = measure_mask(mask, image, (1.0, 1.0), np.full(len(mask), 0.02))
     assert measured["volume"] == Measurement(0.32, "ml")
     assert measured["mean_intensity"] == Measurement(8.0, "a.u.")
     assert measured["long_axis"].unit == "mm"
@@ -72,7 +72,7 @@ def test_frames_that_are_no_slices_have_no_volume_and_no_depth():
 
 def test_boxes_are_measured_over_all_their_frames():
     boxes = {3: (10.0, 20.0, 15.0, 22.0), 5: (8.0, 21.0, 14.0, 26.0)}
-    measured = measure_boxes(boxes, (0.5, 0.8), 4.0)
+    measured = measure_boxes(boxes, (0.5, 0.8), 12.0)
     assert measured == {
         "width": Measurement(3.5, "mm"),
         "height": Measurement(4.8, "mm"),

@@ -14,13 +14,14 @@ import tempfile
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
@@ -29,10 +30,10 @@ from ..findings import lesions_from_boxes, lesions_from_mask
 from ..predictor import Prediction, Predictor
 from ..registry import build_network
 from ..transforms.geometry import VolumeGeometry
-from ..transforms.load import load_sequence
-from ..types import Finding, FloatArray, InputError, MaskArray, Sequence, Source
+from ..transforms.load import load_study, misfit
+from ..types import Finding, InputError, MaskArray, Sequence, Source
 from ..weights import file_sha256, load_weights
-from .requests import Request, flag, requested_device, thresholds
+from .requests import Request, flag, requested_device, thresholds, whole_number
 from .writers import FINDINGS_EXTENSION, LABELMAP_EXTENSIONS, write_findings, write_labelmap, write_markups
 
 logger = logging.getLogger(__name__)
@@ -122,21 +123,27 @@ class LesionInfer(InferTask):  # type: ignore[misc]
         return {
             **super().info(),
             "version": self._weights.current()[1],
-            "input": {"kind": reads.kind.value, "channels": list(reads.channels)},
+            "input": {
+                "kind": reads.kind.value,
+                "channels": list(reads.channels),
+                "modalities": list(reads.modalities),
+            },
         }
 
     def __call__(self, request: Request) -> tuple[str | None, dict[str, Any]]:
         """Find the lesions of an image.
 
         Args:
-            request: ``image`` (path of a file or a DICOM folder); optional ``device``, ``mask_threshold``,
-                ``score_threshold``, ``min_volume_ml``, ``result_extension``, ``result_dtype``, ``result_compress``,
-                ``result_write_to_file`` and ``logging`` (``WARNING`` keeps the request out of the log).
+            request: ``image`` (path of a file or a DICOM folder); optional ``time_point`` (which volume of an image
+                that has several), ``device``, ``mask_threshold``, ``score_threshold``, ``min_volume_ml``,
+                ``result_extension``, ``result_dtype``, ``result_compress``, ``result_write_to_file`` and ``logging``
+                (``WARNING`` keeps the request out of the log).
 
         Returns:
             Path of the result file (None with ``result_write_to_file`` false), and the parameters: label_names,
             findings, presence and attention per frame, study, model, version, weights_sha256, spacing_mm, n_frames,
-            latencies in s.
+            kind, where the frames are (positions, position_unit, affine_lps; sop_instance_uids and frame_numbers where
+            the frames are DICOM images), warnings about the image, latencies in s.
 
         Raises:
             InputError: If the image or a parameter cannot be used, or the model has no weights yet.
@@ -148,16 +155,18 @@ class LesionInfer(InferTask):  # type: ignore[misc]
         image = request.get("image")
         if not isinstance(image, str) or not image:
             raise InputError("request key 'image' must be the path of an image")
+        time_point = whole_number(request, "time_point")
         path, source = self._current()
         with clock.lap("read"):
-            sequence, geometry = load_sequence(Path(image), config.input)
+            study = load_study(Path(image), config.input, time_point)
         with clock.lap("infer"):
-            prediction = self._predict(sequence, device, path)
+            prediction = self._predict(study.sequence, device, path)
         with clock.lap("post"):
-            labelmap, findings = self.find(prediction, sequence, config, source)
-            params = self._params(prediction, sequence, findings, source)
+            labelmap, findings = self.find(prediction, study.sequence, config, source)
+            params = self._params(prediction, study.sequence, findings, source)
+            params["warnings"] = [*study.problems, *misfit(study.modality, config.input)]
         with clock.lap("write"):
-            file = self._file(Result(labelmap, findings, geometry), request, extension)
+            file = self._file(Result(labelmap, findings, study.geometry), request, extension)
         params["latencies"] = clock.latencies()
         if str(request.get("logging", "INFO")).upper() in ("INFO", "DEBUG"):
             logger.info("%s: %d lesion(s), latencies in s %s", self._model.name, len(findings), params["latencies"])
@@ -204,7 +213,7 @@ class LesionInfer(InferTask):  # type: ignore[misc]
         self, prediction: Prediction, sequence: Sequence, findings: list[Finding], source: Source
     ) -> dict[str, Any]:
         study = {} if prediction.study is None else dict(zip(self._model.class_names, prediction.study, strict=True))
-        frame_spacing_mm = torch.from_numpy(sequence.affine_lps[:3, 2]).norm().item()
+        frame_spacing_mm = float(np.linalg.norm(sequence.affine_lps[:3, 2]))
         return {
             "label_names": dict(self._model.labels),
             "findings": [finding.to_json() for finding in findings],
@@ -216,6 +225,12 @@ class LesionInfer(InferTask):  # type: ignore[misc]
             "weights_sha256": source.weights_sha256,
             "spacing_mm": [round(v, 4) for v in (*sequence.spacing_mm, frame_spacing_mm)],
             "n_frames": len(sequence.frames),
+            "kind": sequence.kind.value,
+            "positions": _rounded(sequence.positions),
+            "position_unit": sequence.position_unit,
+            "affine_lps": [[round(float(v), 6) for v in row] for row in sequence.affine_lps],
+            "sop_instance_uids": list(sequence.sop_instance_uids),
+            "frame_numbers": list(sequence.frame_numbers),
         }
 
     def _file(self, result: Result, request: Request, extension: str) -> str | None:
@@ -316,5 +331,5 @@ class Stopwatch:
         return {name: round(seconds, 4) for name, seconds in laps.items()}
 
 
-def _rounded(values: FloatArray) -> list[float]:
+def _rounded(values: Iterable[float]) -> list[float]:
     return [round(float(v), 4) for v in values]

@@ -70,3 +70,21 @@ def flag(request: Request, key: str, default: bool) -> bool:
         return bool(strtobool(value))
     except (AttributeError, ValueError) as error:
         raise InputError(f"request key '{key}' is {value!r}; it must be true or false") from error
+
+
+def whole_number(request: Request, key: str) -> int | None:
+    """A number of something in a request, 0 or more; None when it is not there.
+
+    Raises:
+        InputError: If it is something else.
+    """
+    value = request.get(key)
+    if value is None or value == "":
+        return None
+    try:
+        number = -1 if isinstance(value, bool | float) and value != int(value) else int(value)
+    except (TypeError, ValueError, OverflowError):
+        number = -1
+    if number < 0 or isinstance(value, bool):
+        raise InputError(f"request key '{key}' is {value!r}; it must be a whole number, 0 or more")
+    return number

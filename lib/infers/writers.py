@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import nibabel as nib
-import nibabel.orientations as orientations
 import nrrd
 import numpy as np
 import numpy.typing as npt
 
+from ..transforms.export import nifti_image
 from ..transforms.geometry import RAS_TO_LPS, VolumeGeometry
 from ..types import Finding, FloatArray, MaskArray
 
@@ -33,8 +33,7 @@ COLORS = ((0.90, 0.10, 0.14), (0.97, 0.75, 0.10), (0.16, 0.62, 0.90), (0.55, 0.2
 
 def volume_affine_ras(geometry: VolumeGeometry) -> FloatArray:
     """The affine of the image file's array (X, Y, Z): voxel index to RAS mm, (4, 4)."""
-    to_frames = orientations.inv_ornt_aff(geometry.to_frame_axes, geometry.shape)
-    return RAS_TO_LPS @ geometry.affine_lps @ np.linalg.inv(to_frames)
+    return np.asarray(RAS_TO_LPS @ geometry.array_affine_lps)
 
 
 def write_labelmap(
@@ -59,17 +58,7 @@ def write_labelmap(
     if path.name.endswith(".nrrd"):
         _write_nrrd(volume, volume_affine_ras(geometry), labels, path, compress)
     else:
-        _write_nifti(volume, volume_affine_ras(geometry), labels, path)
-
-
-def _write_nifti(volume: npt.NDArray[Any], affine_ras: FloatArray, labels: dict[str, int], path: Path) -> None:
-    image = nib.Nifti1Image(volume, affine_ras)
-    image.set_sform(affine_ras, code=1)
-    image.set_qform(affine_ras, code=1)
-    image.header.set_xyzt_units("mm")
-    names = json.dumps({"label_names": labels}).encode()
-    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", names))
-    nib.save(image, path)
+        nib.save(nifti_image(volume, volume_affine_ras(geometry), labels), path)
 
 
 def _write_nrrd(

@@ -10,7 +10,7 @@ import nibabel.orientations as orientations
 import numpy as np
 import numpy.typing as npt
 
-from ..types import Box, Box3d, FloatArray
+from ..types import Box, Box3d, FloatArray, Sequence
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Patient directions in which column, row and frame index grow, by the axis along which the frames lie.
@@ -157,3 +157,33 @@ def box_lps(affine_lps: FloatArray, boxes: dict[int, Box]) -> Box3d:
     corners = np.array([point_lps(affine_lps, x, y, t) for x in (x0, x1) for y in (y0, y1) for t in (t0, t1)])
     low, high = corners.min(0), corners.max(0)
     return (float(low[0]), float(low[1]), float(low[2]), float(high[0]), float(high[1]), float(high[2]))
+
+
+def sequence_point_lps(sequence: Sequence, x: float, y: float, t: float) -> tuple[float, float, float]:
+    """As :func:`point_lps`, along the true positions of unevenly spaced frames."""
+    if sequence.origins_lps_mm is None:
+        return point_lps(sequence.affine_lps, x, y, t)
+    at = np.arange(len(sequence.origins_lps_mm))
+    origin = np.array([_extrapolated(t, at, axis) for axis in sequence.origins_lps_mm.T])
+    px, py, pz = origin + sequence.affine_lps[:3, :2] @ np.array([x, y])
+    return float(px), float(py), float(pz)
+
+
+def sequence_box_lps(sequence: Sequence, boxes: dict[int, Box]) -> Box3d:
+    """As :func:`box_lps`, along the true positions of unevenly spaced frames."""
+    if sequence.origins_lps_mm is None:
+        return box_lps(sequence.affine_lps, boxes)
+    x0, y0 = (min(box[i] for box in boxes.values()) - 0.5 for i in (0, 1))
+    x1, y1 = (max(box[i] for box in boxes.values()) - 0.5 for i in (2, 3))
+    ends = (min(boxes) - 0.5, max(boxes) + 0.5)
+    corners = np.array([sequence_point_lps(sequence, x, y, t) for x in (x0, x1) for y in (y0, y1) for t in ends])
+    (ax, ay, az), (bx, by, bz) = corners.min(0), corners.max(0)
+    return (float(ax), float(ay), float(az), float(bx), float(by), float(bz))
+
+
+def _extrapolated(t: float, at: npt.NDArray[Any], values: npt.NDArray[Any]) -> float:
+    """Linear interpolation that goes on beyond both ends."""
+    if len(at) < 2:
+        return float(values[0])
+    left = int(np.clip(np.floor(t), 0, len(at) - 2))
+    return float(values[left] + (t - left) * (values[left + 1] - values[left]))

@@ -1,59 +1,104 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read image and label files as sequences of frames."""
+"""Read images and labels, whatever holds them, as the sequences of frames that models see."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from monai.data.image_reader import ITKReader, NibabelReader
 
 from ..configs import InputConfig
-from ..types import InputError, MaskArray, Sequence, SequenceKind
-from .geometry import VolumeGeometry
+from ..dicom.cine import to_grey
+from ..dicom.types import DicomSeries
+from ..dicom.worker import read_series_isolated
+from ..types import FloatArray, InputError, MaskArray, Sequence, SequenceKind, VolumeSeries
+from ..volumes.read import ImageFile, read_image_file
+from .geometry import RAS_TO_LPS, VolumeGeometry
+from .labels import Grid, read_mask
+from .orient import oriented
+
+READ_TIMEOUT_S = 120.0
 
 
-def load_sequence(path: Path, config: InputConfig) -> tuple[Sequence, VolumeGeometry]:
-    """Read an image: NIfTI, NRRD, MetaImage or a folder with one DICOM series.
+@dataclass(frozen=True)
+class Study:
+    """An image as a model sees it.
+
+    Attributes:
+        sequence: (T, C, H, W) float32.
+        geometry: Leads back to the array of the file: (X, Y, Z), for DICOM (columns, rows, frames in the order of
+            :func:`lib.dicom.series.read_series`).
+        modality: DICOM's; "" when the file does not say.
+        problems: What the reader noticed and what it did about it.
+    """
+
+    sequence: Sequence
+    geometry: VolumeGeometry
+    modality: str
+    problems: tuple[str, ...]
+
+
+def load_study(path: Path, config: InputConfig, time_point: int | None = None) -> Study:
+    """Read an image: NIfTI, NRRD, MetaImage, a DICOM file, or a folder with one DICOM series.
 
     Args:
         path: The file or folder.
-        config: Says how many channels there must be and what they are called.
-
-    Returns:
-        The sequence (T, C, H, W) and the geometry that leads back to the file's array.
+        config: What the model reads: kind, number and names of the channels.
+        time_point: Which volume of an image that has several, from 0.
 
     Raises:
-        InputError: If the file cannot be read, is not 3D (or 3D with channels), or has other channels than expected.
+        InputError: If the image cannot be read, is of another kind or has other channels than the model expects, or
+            has several volumes and none was chosen.
     """
-    volume, affine = _read(path)
-    if volume.ndim == 2:
-        volume = volume[..., None]
-    if volume.ndim == 3:
-        volume = volume[..., None]
-    expected = len(config.channels)
-    if volume.ndim != 4 or volume.shape[-1] != expected:
-        raise InputError(
-            f"{path}: shape {volume.shape[:-1] if volume.shape[-1] == 1 else volume.shape}, but the model expects a "
-            f"volume (X, Y, Z) with {expected} channel(s) {list(config.channels)}"
-        )
-    if not np.isfinite(volume).all():
-        volume = np.nan_to_num(volume, nan=0.0, posinf=0.0, neginf=0.0)
-    shape = (volume.shape[0], volume.shape[1], volume.shape[2])
-    geometry = VolumeGeometry.from_affine(affine, shape)
-    frames = np.moveaxis(geometry.to_frames(volume), -1, 1)  # (T, H, W, C) -> (T, C, H, W)
-    sequence = Sequence(
-        frames=np.ascontiguousarray(frames, dtype=np.float32),
-        kind=SequenceKind(config.kind),
-        positions=geometry.positions_mm(frames.shape[0]),
-        spacing_mm=geometry.spacing_mm[:2],
-        affine_lps=geometry.affine_lps,
-        channels=config.channels,
-        channel_present=(True,) * expected,
-    )
-    return sequence, geometry
+    image, modality, problems = _read(path, config.kind)
+    sequence, geometry = oriented(fitting(_chosen(image, time_point, path), config, path))
+    sequence = replace(sequence, frames=sequence.frames.astype(np.float32, copy=False))
+    return Study(sequence, geometry, modality, problems)
+
+
+def load_sequence(path: Path, config: InputConfig, time_point: int | None = None) -> tuple[Sequence, VolumeGeometry]:
+    """As :func:`load_study`, for callers that need the sequence and its geometry only."""
+    study = load_study(path, config, time_point)
+    return study.sequence, study.geometry
+
+
+def misfit(modality: str, config: InputConfig) -> tuple[str, ...]:
+    """What speaks against using a model on an image of some modality; nothing when it is not known."""
+    if not modality or not config.modalities or modality in config.modalities:
+        return ()
+    return (f"the model was made for {' or '.join(config.modalities)}, this image is {modality}",)
+
+
+def _read(path: Path, kind: SequenceKind) -> tuple[Sequence | VolumeSeries, str, tuple[str, ...]]:
+    if is_dicom(path):
+        series = read_dicom(path)
+        return series.image, series.facts.modality, series.problems
+    file = read_image_file(path)
+    return from_file(file, kind), "", file.problems
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a path is a DICOM file (PS3.10 7.1: ``DICM`` after 128 bytes), or a folder."""
+    if path.is_dir():
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def read_dicom(path: Path) -> DicomSeries:
+    """Read a DICOM file or a folder with one series, in a process of its own.
+
+    Raises:
+        InputError: If there is no image, more than one series, or it cannot be read.
+    """
+    files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")) if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"{path}: the folder is empty")
+    return read_series_isolated(files, READ_TIMEOUT_S)
 
 
 def load_label(path: Path, geometry: VolumeGeometry) -> MaskArray:
@@ -63,37 +108,66 @@ def load_label(path: Path, geometry: VolumeGeometry) -> MaskArray:
         Label values, (T, H, W).
 
     Raises:
-        InputError: If it cannot be read or its shape is not the image's.
+        InputError: If it cannot be read, its voxels are not voxels of the image, or a value lies beyond 0..255.
     """
-    volume, affine = _read(path)
-    if volume.ndim == 2:
-        volume = volume[..., None]
-    if volume.ndim == 4 and volume.shape[-1] == 1:
-        volume = volume[..., 0]
-    if volume.shape != geometry.shape:
-        raise InputError(f"{path}: label of shape {volume.shape} does not fit its image of shape {geometry.shape}")
-    own = VolumeGeometry.from_affine(affine, geometry.shape)
-    if not np.allclose(own.affine_lps, geometry.affine_lps, atol=0.05):
-        raise InputError(f"{path}: the label lies elsewhere in space than its image; export it in the image's geometry")
-    values = np.rint(volume)
-    if not ((values >= 0) & (values <= 255)).all():
-        raise InputError(f"{path}: label values must lie in 0..255; this file holds others")
-    return np.ascontiguousarray(geometry.to_frames(values.astype(np.uint8)))
+    return np.ascontiguousarray(geometry.to_frames(read_mask(path, Grid(path.name, geometry)).values))
 
 
-def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Read the array (X, Y, Z[, C]) and its affine (voxel to RAS mm)."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
-    reader = NibabelReader() if path.name.endswith((".nii", ".nii.gz")) else ITKReader()
-    try:
-        array, meta = reader.get_data(reader.read(str(path)))
-    except Exception as error:  # readers raise many kinds; the user needs the file's name
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: cannot be read as an image ({reason})") from error
-    if array.size == 0:
-        raise InputError(f"{path}: the image is empty")
-    affine = np.asarray(meta["affine"], dtype=np.float64)
-    if affine.shape != (4, 4) or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise InputError(f"{path}: the image has no usable voxel spacing and orientation")
-    return np.asarray(array, dtype=np.float32), affine
+def from_file(file: ImageFile, kind: SequenceKind) -> Sequence | VolumeSeries:
+    """The file does not say what its frames are: what the model reads decides."""
+    volumes = tuple(_volume(file, i, kind) for i in range(file.array.shape[4]))
+    if len(volumes) == 1:
+        return volumes[0]
+    times = file.times or tuple(float(i) for i in range(len(volumes)))
+    return VolumeSeries(SequenceKind.DYNAMIC, volumes, times)
+
+
+def _volume(file: ImageFile, index: int, kind: SequenceKind) -> Sequence:
+    frames = file.array[..., index].transpose(2, 3, 1, 0)  # (X, Y, Z, C) -> (T, C, H, W)
+    affine_lps: FloatArray = RAS_TO_LPS @ file.affine_ras
+    spacing_mm = np.linalg.norm(affine_lps[:3, :3], axis=0)
+    channels = tuple(f"channel_{c}" for c in range(frames.shape[1]))
+    return Sequence(
+        frames=frames,
+        kind=kind if kind in (SequenceKind.STACK, SequenceKind.CINE) else SequenceKind.STACK,
+        positions=tuple(float(t * spacing_mm[2]) for t in range(len(frames))),
+        spacing_mm=(float(spacing_mm[0]), float(spacing_mm[1])),
+        affine_lps=affine_lps,
+        channels=channels,
+        channel_present=(True,) * len(channels),
+    )
+
+
+def _chosen(image: Sequence | VolumeSeries, time_point: int | None, path: Path) -> Sequence:
+    volumes = image.volumes if isinstance(image, VolumeSeries) else (image,)
+    if time_point is None:
+        if isinstance(image, VolumeSeries):
+            times = ", ".join(f"{position:g}" for position in image.positions)
+            raise InputError(
+                f"{path}: {len(volumes)} volumes (at {times} {image.position_unit}); choose one with the parameter "
+                f"time_point, 0 to {len(volumes) - 1}"
+            )
+        return volumes[0]
+    if not 0 <= time_point < len(volumes):
+        raise InputError(f"{path}: there is no time point {time_point}; the image has 0 to {len(volumes) - 1}")
+    return volumes[time_point]
+
+
+def fitting(sequence: Sequence, config: InputConfig, path: Path) -> Sequence:
+    """The sequence with the model's channel names.
+
+    Raises:
+        InputError: If it is not what the model reads.
+    """
+    expected = config.channels
+    if sequence.kind is not config.kind and config.kind in (SequenceKind.STACK, SequenceKind.CINE):
+        raise InputError(f"{path}: a {sequence.kind.value}, but the model reads a {config.kind.value}")
+    if len(expected) == 1 and sequence.channels == ("red", "green", "blue"):
+        sequence = to_grey(sequence)
+    if len(sequence.channels) != len(expected):
+        frames, channels, height, width = sequence.frames.shape
+        raise InputError(
+            f"{path}: shape {(width, height, frames, channels)}, but the model expects a volume (X, Y, Z) with "
+            f"{len(expected)} channel(s) {list(expected)}"
+        )
+    return replace(sequence, channels=expected)

@@ -69,7 +69,8 @@ def prepare(sequence: Sequence, config: InputConfig) -> tuple[FloatArray, FrameG
         shrinking = size[0] < height or size[1] < width
         frames = interpolate(frames, size, mode="bilinear", align_corners=False, antialias=shrinking)
     array = frames.numpy()
-    crop = _foreground_box(array, config.foreground_fraction)
+    content = _scaled(sequence.content_px, (height, width), size)
+    crop = _foreground_box(array, config.foreground_fraction, content)
     y0, y1, x0, x1 = crop
     cropped = np.ascontiguousarray(array[:, :, y0:y1, x0:x1])
     return _z_score(cropped, config), FrameGrid((height, width), size, crop)
@@ -95,14 +96,27 @@ def _resampled_size(size: tuple[int, int], spacing_mm: tuple[float, float], conf
     return height, width
 
 
-def _foreground_box(frames: npt.NDArray[np.float32], fraction: float) -> tuple[int, int, int, int]:
-    """The smallest box (y0, y1, x0, x1) that holds the foreground of all frames; all of it when there is hardly any."""
-    height, width = frames.shape[-2:]
-    inside = foreground(frames, fraction).any(axis=(0, 1))
+def _scaled(
+    content_px: tuple[int, int, int, int] | None, original: tuple[int, int], resampled: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """The part of the frames (y0, y1, x0, x1) that is not burned-in border, in resampled pixels."""
+    if content_px is None:
+        return (0, resampled[0], 0, resampled[1])
+    sy, sx = resampled[0] / original[0], resampled[1] / original[1]
+    y0, y1, x0, x1 = content_px
+    return (round(y0 * sy), max(round(y1 * sy), 1), round(x0 * sx), max(round(x1 * sx), 1))
+
+
+def _foreground_box(
+    frames: npt.NDArray[np.float32], fraction: float, content: tuple[int, int, int, int]
+) -> tuple[int, int, int, int]:
+    """The smallest box (y0, y1, x0, x1) that holds the foreground of all frames; all content if there is hardly any."""
+    top, bottom, left, right = content
+    inside = foreground(frames[..., top:bottom, left:right], fraction).any(axis=(0, 1))
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     if len(rows) < MIN_CROP_PX or len(columns) < MIN_CROP_PX:
-        return (0, height, 0, width)
-    return (int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+        return content
+    return (top + int(rows[0]), top + int(rows[-1]) + 1, left + int(columns[0]), left + int(columns[-1]) + 1)
 
 
 def foreground(frames: npt.NDArray[np.float32], fraction: float) -> npt.NDArray[np.bool_]:

@@ -10,13 +10,11 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 from fastapi import HTTPException, UploadFile
 from monailabel.config import settings
-from monailabel.datastore.dicom import DICOMWebDatastore
 
 from .stock import label_app, settled, store
 
 TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SESSION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,63}){0,3}")
 NAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,128}")
 STORE_FILES = frozenset({"datastore_v2", "datastore_v2.json", "labels"})
@@ -57,18 +55,11 @@ def check_session_id(session_id: str) -> str:
 def check_image(image_id: str) -> str:
     """Return the id of an image that the store has.
 
-    On a DICOMweb store a well-formed series UID is enough: asking the PACS for its list each time is slow, and a
-    series it does not have fails when it is fetched.
-
     Raises:
         HTTPException: 400 when the id is malformed, 404 when the store does not have it.
     """
     check_name("image id", image_id)
-    datastore = store()
-    if isinstance(datastore, DICOMWebDatastore):
-        if not UID.fullmatch(image_id):
-            raise bad_request(f"'{image_id[:80]}' is not a DICOM series instance UID.")
-    elif image_id not in settled(datastore.list_images):
+    if image_id not in settled(store().list_images):
         raise HTTPException(404, f"There is no image '{image_id}' in the store; GET /datastore/?output=all lists them.")
     return image_id
 

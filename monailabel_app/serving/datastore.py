@@ -31,6 +31,7 @@ from .checks import (
     save_upload,
     upload_suffix,
 )
+from .downloads import nifti_of
 from .params import parse_params
 from .stock import STORE_LOCK, GuardedRoute, label_app, settled_json, store, user_of
 
@@ -97,7 +98,7 @@ def check_image_exists(image: str, check_sum: str = "") -> dict[str, str]:
 
 @router.get("/datastore/image", summary="Download an image")
 def download_image(image: str) -> FileResponse:
-    """Return the image file."""
+    """Return the image file; of a DICOM series the same voxels as NIfTI, for programs that take one file."""
     return _download(_image_path(image))
 
 
@@ -271,10 +272,12 @@ def _with_user(info: dict[str, Any], request: Request) -> dict[str, Any]:
 
 
 def _image_path(image: str) -> str:
-    path = str(store().get_image_uri(check_image(image)))
-    if not os.path.isfile(path):
-        raise HTTPException(404, f"The file of image '{image}' is missing, or it is a folder.")
-    return path
+    path = Path(store().get_image_uri(check_image(image)))
+    if path.is_dir():
+        path = nifti_of(image, path)
+    if not path.is_file():
+        raise HTTPException(404, f"The file of image '{image}' is missing.")
+    return str(path)
 
 
 def _label_path(label: str, tag: str) -> str:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 from enum import StrEnum
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,12 +16,12 @@ from fastapi import APIRouter, File, Form, HTTPException, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import FileResponse, JSONResponse, Response
-from monailabel.datastore.dicom import DICOMWebDatastore
-from monailabel.datastore.utils.convert import binary_to_image, nifti_to_dicom_seg
+from monailabel.datastore.utils.convert import binary_to_image
 from monailabel.utils.others.generic import get_mime_type, remove_file
 from requests_toolbelt import MultipartEncoder
 from starlette.background import BackgroundTask
 
+from ..roots import lib_module
 from .checks import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
@@ -62,7 +64,6 @@ async def infer(
     files: list[str] = []
     try:
         job = await run_in_threadpool(build_request, model, image, session_id, params, file, label, files)
-        check_output(output, job)
         pool: InferencePool = request.app.state.pool
         return await pool.run(request, lambda: run_job(job, output, files), discard_answer)
     finally:
@@ -110,16 +111,6 @@ def build_request(
     return request
 
 
-def check_output(output: Output, request: dict[str, Any]) -> None:
-    """Raise a 400 error, before any work is done, when DICOM SEG is wanted and not possible."""
-    if output is not Output.dicom_seg:
-        return
-    if not isinstance(store(), DICOMWebDatastore):
-        raise bad_request("output=dicom_seg needs studies on a DICOMweb server; this store is a folder.")
-    if request.get("label_info") is None:
-        raise bad_request("output=dicom_seg needs label_info in params.")
-
-
 def _session(session_id: str) -> dict[str, Any]:
     sessions = label_app().sessions()
     session = sessions.get_session(check_session_id(session_id)) if sessions is not None else None
@@ -152,13 +143,25 @@ def run_job(request: dict[str, Any], output: Output, files: list[str]) -> Respon
     path = result.get("file") or None
     path = path if path and os.path.isfile(path) else None
     if keep and path:
-        with STORE_LOCK:
-            store().save_label(image, path, tag, {"model": request["model"], "params": answer})
+        _keep(image, request["model"], path, tag, answer)
     try:
         return build_answer(answer, path, output, request)
     except Exception:
         remove_file(path)
         raise
+
+
+def _keep(image: str, model: str, path: str, tag: str, answer: Any) -> None:
+    """Save a result as a label of the image: a mask as it is, boxes with all that is known of them."""
+    info = {"model": model, "params": answer}
+    with STORE_LOCK:
+        if not path.endswith(".json"):
+            store().save_label(image, path, tag, info)
+            return
+        with tempfile.NamedTemporaryFile("w", suffix=".json", prefix="lesionloop-", encoding="utf-8") as file:
+            json.dump({"findings": answer["findings"]}, file)
+            file.flush()
+            store().save_label(image, file.name, tag, info)
 
 
 def _image_file(image: str) -> str:
@@ -186,7 +189,7 @@ def build_answer(params: Any, path: str | None, output: Output, request: dict[st
             raise HTTPException(404, f"The model '{request['model']}' made no file for this image; use output=json.")
         return FileResponse(path, media_type=get_mime_type(path), filename=Path(path).name, background=removal)
     if output is Output.dicom_seg:
-        return _dicom_seg(path, request, removal)
+        return _dicom_seg(path, params, request, removal)
     if output is Output.json or path is None:
         return JSONResponse(jsonable_encoder(params), background=removal)
     with open(path, "rb") as source:
@@ -198,14 +201,16 @@ def build_answer(params: Any, path: str | None, output: Output, request: dict[st
         return Response(message.to_string(), media_type=message.content_type, background=removal)
 
 
-def _dicom_seg(path: str | None, request: dict[str, Any], removal: BackgroundTask | None) -> Response:
-    if path is None:
+def _dicom_seg(path: str | None, params: Any, request: dict[str, Any], removal: BackgroundTask | None) -> Response:
+    if path is None or path.endswith(".json"):
         raise HTTPException(404, f"The model '{request['model']}' made no mask for this image.")
-    series = str(request["image"])
-    for suffix in (".nii.gz", ".nii", ".nrrd"):
-        series = series.removesuffix(suffix)
-    seg = nifti_to_dicom_seg(series, path, request["label_info"], use_itk=True)
-    return FileResponse(seg, media_type="application/dicom", filename=Path(seg).name, background=removal)
+    info = {"model": request["model"], "params": params, "label_info": request.get("label_info")}
+    labels = lib_module("datastore.dicom_labels")
+    seg = labels.seg_of_result(Path(path), Path(request["image"]), info)
+    content = BytesIO()
+    seg.save_as(content, write_like_original=False)
+    disposition = {"Content-Disposition": f'attachment; filename="{seg.SOPInstanceUID}.dcm"'}
+    return Response(content.getvalue(), media_type="application/dicom", headers=disposition, background=removal)
 
 
 def discard_answer(answer: Response) -> None:

@@ -100,6 +100,7 @@ INFER_KEYS: dict[str, Check] = {
     "score_threshold": _number,
     "mask_threshold": _number,
     "min_volume_ml": _number,
+    "time_point": _number,
     "min_volume_mm3": _number,
     "explain": _flag,
     "tta": _flag,

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK
 
 from lib.configs import InputConfig
-from lib.transforms.load import load_label, load_sequence
+from lib.transforms.load import load_label, load_sequence, load_study
 from lib.types import InputError
 
 AFFINE = np.diag([-0.9, -0.8, 5.0, 1.0])
@@ -60,13 +60,13 @@ def test_several_channels(tmp_path: Path) -> None:
         load_sequence(path, ONE)
 
 
-def test_values_that_are_not_finite_become_zero(tmp_path: Path) -> None:
+def test_values_that_are_not_finite_become_the_lowest_one_and_are_reported(tmp_path: Path) -> None:
     array = volume().astype(np.float32)
     array[3, 4, 1], array[0, 0, 0], array[1, 1, 1] = np.nan, np.inf, -np.inf
-    sequence, _ = load_sequence(save(tmp_path / "a.nii.gz", array), ONE)
-    assert np.isfinite(sequence.frames).all()
-    assert sequence.frames[1, 0, 4, 3] == 0
-    assert np.count_nonzero(sequence.frames[:, 0] != np.nan_to_num(array.transpose(2, 1, 0), posinf=0, neginf=0)) == 0
+    study = load_study(save(tmp_path / "a.nii.gz", array), ONE)
+    lowest = array[np.isfinite(array)].min()
+    assert np.array_equal(study.sequence.frames[:, 0], np.where(np.isfinite(array), array, lowest).transpose(2, 1, 0))
+    assert any("3 " in problem for problem in study.problems)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x1f\x8b broken"])
@@ -82,25 +82,40 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_sequence(tmp_path / "nothing.nii.gz", ONE)
 
 
-def test_label_in_another_orientation_of_the_file_is_refused_with_its_name(tmp_path: Path) -> None:
+def test_a_label_whose_voxels_are_not_those_of_the_image_is_refused_with_its_name(tmp_path: Path) -> None:
     _, geometry = load_sequence(save(tmp_path / "a.nii.gz", volume()), ONE)
     moved = AFFINE.copy()
-    moved[0, 3] = 9
-    with pytest.raises(InputError, match=r"l\.nii\.gz: the label lies elsewhere"):
+    moved[0, 3] = 9.4
+    with pytest.raises(InputError, match=r"l\.nii\.gz: .*lies elsewhere in space"):
         load_label(save(tmp_path / "l.nii.gz", np.zeros((12, 10, 4), np.uint8), moved), geometry)
-    with pytest.raises(InputError, match=r"s\.nii\.gz: label of shape \(12, 10, 3\)"):
-        load_label(save(tmp_path / "s.nii.gz", np.zeros((12, 10, 3), np.uint8)), geometry)
+    with pytest.raises(InputError, match=r"s\.nii\.gz: the label reaches beyond image"):
+        load_label(save(tmp_path / "s.nii.gz", np.ones((12, 10, 5), np.uint8)), geometry)
 
 
-def test_label_values_are_rounded_and_checked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+@pytest.mark.parametrize("flipped", [(), (0,), (1, 2)])
+def test_a_label_stored_the_other_way_round_lies_where_it_was_drawn(tmp_path: Path, axes, flipped) -> None:
+    _, geometry = load_sequence(save(tmp_path / "a.nii.gz", volume()), ONE)
+    label = np.zeros((12, 10, 4), np.uint8)
+    label[2:5, 7, 1:3] = 1
+    straight = load_label(save(tmp_path / "l.nii.gz", label), geometry)
+    turned, affine = label.transpose(axes), AFFINE[:, [*axes, 3]].copy()
+    for axis in flipped:
+        affine[:3, 3] += affine[:3, axis] * (turned.shape[axis] - 1)
+        affine[:3, axis] *= -1
+    turned = np.flip(turned, flipped)
+    assert np.array_equal(load_label(save(tmp_path / "t.nii.gz", turned, affine), geometry), straight)
+
+
+def test_label_values_are_whole_numbers_up_to_255(tmp_path: Path) -> None:
     _, geometry = load_sequence(save(tmp_path / "a.nii.gz", volume()), ONE)
     array = np.zeros((12, 10, 4), np.float32)
-    array[2, 3, 1] = 1.9999
+    array[2, 3, 1] = 2
     label = load_label(save(tmp_path / "l.nii.gz", array), geometry)
     assert label.dtype == np.uint8
     assert label[1, 3, 2] == 2
     assert label.sum() == 2
-    for wrong in (-1, 256, np.nan):
+    for wrong in (-1, 0.5, 256, np.nan):
         array[0, 0, 0] = wrong
-        with pytest.raises(InputError, match=r"w\.nii\.gz: label values must lie in 0\.\.255"):
+        with pytest.raises(InputError, match=r"w\.nii\.gz: label values must .*in 0\.\.255"):
             load_label(save(tmp_path / "w.nii.gz", array), geometry)

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels <-> DICOM: masks as SEG, boxes as TID 1500 SR, reports as text SR."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from ..dicom.report_sr import read_report, report_dataset
+from ..dicom.seg import read_seg, seg_dataset
+from ..dicom.sr import boxes_dataset
+from ..dicom.sr_read import read_boxes
+from ..dicom.types import DicomSeries
+from ..transforms.labels import read_mask, write_mask
+from ..types import Finding, InputError, Source
+from .dicom_grid import frames_of_mask, mask_of_frames, series_grid, series_of
+from .documents import on_array, on_frames, write_json
+from .incoming import Incoming, findings_json
+from .names import ORIGINAL
+from .pacs_labels import LabelFacts, label_series_uid
+
+logger = logging.getLogger(__name__)
+
+# OHIF and other readers need boxes on stored images. Where models see other planes than these (isotropic volumes),
+# the boxes on the planes that models see are kept beside them, in a private element (PS3.5 7.8).
+PRIVATE_GROUP, PRIVATE_CREATOR, FINDINGS_ELEMENT = 0x4C4D, "LESIONLOOP", 0x01
+DEFAULT_LABEL = "lesion"
+
+
+def _params(info: dict[str, Any]) -> dict[str, Any]:
+    """What the model said about its result."""
+    params = info.get("params")
+    return params if isinstance(params, dict) else {}
+
+
+def source_of(info: dict[str, Any], findings: tuple[Finding, ...] = ()) -> Source:
+    """Who or what made a label: ``model`` and ``user`` of its info, the version from the model's parameters.
+
+    Boxes that all come from one model keep it, also after a person has moved them.
+    """
+    params = _params(info)
+    models = {finding.source.model for finding in findings}
+    model = str(info.get("model") or (models.pop() if len(models) == 1 else ""))
+    return Source(
+        model=model,
+        version=str(params.get("version") or info.get("version") or ""),
+        weights_sha256=str(params.get("weights_sha256") or info.get("weights_sha256") or ""),
+        author=str(info.get("user") or info.get("author") or ""),
+    )
+
+
+def segment_names(info: dict[str, Any], values: set[int]) -> dict[str, int]:
+    """Name of each value of a mask.
+
+    From the model's ``label_names``, else from the ``label_info`` that viewers send: a list of ``{"name": ...}``, in
+    order of the values or with the value as ``idx`` or ``labelId``; else numbered.
+
+    Args:
+        info: Of the label.
+        values: In the mask, without 0.
+    """
+    params = _params(info)
+    named = info.get("label_names") or params.get("label_names")
+    names: dict[int, str] = {}
+    if isinstance(named, dict):
+        names = {int(value): str(name) for name, value in named.items() if str(value).isdecimal()}
+    elif isinstance(info.get("label_info"), list):
+        for position, item in enumerate(info["label_info"], 1):
+            if isinstance(item, dict) and item.get("name"):
+                given = str(item.get("idx", item.get("labelId", position)))
+                names[int(given) if given.isdecimal() else position] = str(item["name"])
+    if not names and values <= {1}:
+        names = {1: DEFAULT_LABEL}
+    names |= {value: f"{DEFAULT_LABEL} {value}" for value in values - set(names)}
+    result: dict[str, int] = {}
+    for value, name in sorted(names.items()):
+        if 1 <= value <= 255:
+            text = " ".join(name.replace("\\", "/").split())[:60] or DEFAULT_LABEL
+            result[text if text not in result else f"{text} {value}"] = value
+    return result
+
+
+def to_dicom(label: Incoming, series: DicomSeries, info: dict[str, Any], created: datetime) -> Dataset:
+    """The SEG or SR of a label, in the series that all versions of it share.
+
+    Args:
+        label: Checked against the series.
+        series: The image.
+        info: Of the label; ``time_point`` says which volume of a dynamic series a mask is of.
+        created: Date and time of its content: the latest is the current one.
+
+    Raises:
+        InputError: If the label cannot be written as DICOM.
+    """
+    source = source_of(info, label.findings or ())
+    image_uid = series.facts.series_instance_uid
+    shared_uid = label_series_uid(image_uid, label.tag, source.model, "SR" if label.mask is None else "SEG")
+    given: dict[str, Any] = {"series_instance_uid": shared_uid, "created": created, "tag": label.tag}
+    if label.mask is not None:
+        names = segment_names(info, set(np.unique(label.mask).tolist()) - {0})
+        frames = frames_of_mask(label.mask, series, _time_point(info))
+        return seg_dataset(frames, names, series, source, **given)
+    if label.report is not None:
+        return report_dataset(label.report, series, source=source if source != Source() else None, **given)
+    findings = label.findings or ()
+    geometry = series_grid(series, image_uid).geometry
+    dataset = boxes_dataset(on_array(list(findings), geometry), series, source, **given)
+    if not geometry.frames_are_slices:
+        block = dataset.private_block(PRIVATE_GROUP, PRIVATE_CREATOR, create=True)
+        block.add_new(FINDINGS_ELEMENT, "UT", json.dumps(findings_json(findings)))
+    return dataset
+
+
+def seg_of_result(result: Path, image: Path, info: dict[str, Any]) -> Dataset:
+    """The SEG of a mask file that a model made of a DICOM image.
+
+    Args:
+        result: NIfTI or NRRD.
+        image: Folder with the series.
+        info: Of the label, as for :func:`to_dicom`.
+
+    Raises:
+        InputError: If the image is not DICOM, or the mask does not fit it.
+    """
+    if not image.is_dir():
+        raise InputError("a DICOM SEG needs an image that is DICOM; ask for the mask as a file (output=image)")
+    series = series_of(image)
+    mask = read_mask(result, series_grid(series, image.name)).values
+    return to_dicom(Incoming(ORIGINAL, mask=mask), series, info, datetime.now())
+
+
+def _time_point(info: dict[str, Any]) -> int:
+    params = _params(info)
+    value = info.get("time_point", params.get("time_point", 0))
+    try:
+        return int(value or 0)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"time_point is {value!r}; it must be a whole number") from error
+
+
+def label_suffix(facts: LabelFacts) -> str:
+    """Of the file that :func:`from_dicom` writes."""
+    return ".nii.gz" if facts.modality == "SEG" else ".json"
+
+
+def from_dicom(dataset: Dataset, facts: LabelFacts, series: DicomSeries, path: Path) -> None:
+    """Write a SEG as NIfTI on the grid of its image, and an SR as JSON; what had to be left out goes into the log.
+
+    Raises:
+        InputError: If the object cannot be read, or does not fit the image.
+    """
+    grid = series_grid(series, series.facts.series_instance_uid)
+    if facts.modality == "SEG":
+        seg = read_seg(dataset, series)
+        write_mask(mask_of_frames(seg.mask, series), grid, path, seg.labels)
+        _log(dataset, seg.problems)
+        return
+    if facts.tag == "report":
+        write_json(read_report(dataset).report.to_json(), path)
+        return
+    own = _own_findings(dataset) if facts.ours else None
+    if own is None:
+        boxes = read_boxes(dataset, series)
+        own = findings_json(tuple(on_frames(list(boxes.findings), grid.geometry)))
+        _log(dataset, boxes.problems)
+    write_json(own, path)
+
+
+def _own_findings(dataset: Dataset) -> dict[str, Any] | None:
+    try:
+        block = dataset.private_block(PRIVATE_GROUP, PRIVATE_CREATOR)
+        value = block[FINDINGS_ELEMENT].value
+        return dict(json.loads(value if isinstance(value, str) else value.decode()))
+    except (KeyError, ValueError, AttributeError):
+        return None
+
+
+def _log(dataset: Dataset, problems: tuple[str, ...]) -> None:
+    for problem in problems:
+        logger.warning("%s %s: %s", dataset.get("Modality", ""), dataset.get("SOPInstanceUID", ""), problem)

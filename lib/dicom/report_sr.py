@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports as text SR (PS3.16 TID 2000 Basic Diagnostic Imaging Report), and text reports of other systems.
+
+A section is a CONTAINER headed by a code of CID 7001, a sentence a TEXT named by a code of CID 7002 (TID 2002). What a
+sentence rests on hangs below it: the lesions it speaks of (INFERRED FROM) and a confidence (HAS PROPERTIES). A
+sentence that no finding supports is not named a finding but by a code that says so, which every viewer shows.
+
+======== =============== ================= ==========================================
+status   Completion Flag Verification Flag beside (PS3.3 C.17.2)
+======== =============== ================= ==========================================
+draft    PARTIAL         UNVERIFIED
+corrected COMPLETE       UNVERIFIED
+signed   COMPLETE        VERIFIED          Verifying Observer Sequence: who and when
+======== =============== ================= ==========================================
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from highdicom.sr import ContentItem
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from ..types import InputError, Report, ReportStatus, Sentence, Source
+from . import sr_codes, sr_document
+from .sr_items import (
+    CONTAINS,
+    HAS_CONCEPT_MOD,
+    HAS_PROPERTIES,
+    INFERRED_FROM,
+    children,
+    concept,
+    container,
+    family_first,
+    is_named,
+    language,
+    number,
+    number_of,
+    observers,
+    read_number,
+    read_observer,
+    read_text,
+    text,
+    text_of,
+    with_children,
+)
+from .types import DicomSeries
+
+UNNAMED_SECTION = "report"
+"""Section of sentences that stand under no heading."""
+MAX_DEPTH = 16
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\s*\n\s*")
+
+
+@dataclass(frozen=True)
+class StoredReport:
+    """A report as it was read.
+
+    Attributes:
+        report: Sections, status, author, date.
+        created: ISO 8601 date and time of the document's content; "" where it does not say.
+        sop_instance_uid: Of the document.
+        series_instance_uid: Of the document.
+        referenced_series_uid: Series of the images that it names as evidence; "" where it names none.
+        predecessor_uids: Documents that it amends.
+        tag: Under which it was saved; ``report`` for documents of other systems.
+    """
+
+    report: Report
+    created: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    referenced_series_uid: str
+    predecessor_uids: tuple[str, ...] = ()
+    tag: str = "report"
+
+
+def report_dataset(
+    report: Report,
+    series: DicomSeries,
+    *,
+    source: Source | None = None,
+    tag: str = "report",
+    organization: str = "unknown",
+    created: datetime.datetime | None = None,
+    series_instance_uid: str | None = None,
+    sop_instance_uid: str | None = None,
+    series_number: int = sr_document.SERIES_NUMBER + 1,
+    predecessor: Dataset | None = None,
+) -> Dataset:
+    """A report as a Comprehensive SR that :func:`read_report` gives back as it was.
+
+    Args:
+        report: The report.
+        series: Images that it was made from.
+        source: The model or person that wrote it. Without it, the author of a draft counts as a model and that of
+            any other report as a person.
+        tag: Kind of result, for the store.
+        organization: Of the person who signed (Verifying Organization, a type 1 attribute).
+        created: Date and time of the content; if None what ``report.changed_at`` says, else now.
+        series_instance_uid: Series to add the document to; a new one if None.
+        sop_instance_uid: Of the document; a new one if None.
+        series_number: Of the document's series.
+        predecessor: The document that this one amends.
+
+    Returns:
+        The data set, with file meta information.
+
+    Raises:
+        InputError: If the series does not come from DICOM.
+    """
+    headers = sr_document.evidence(series)
+    draft = report.status is ReportStatus.DRAFT
+    source = source or (Source(model=report.author) if draft else Source(author=report.author))
+    root = container(
+        codes.LN.DiagnosticImagingReport,
+        [
+            *language(),
+            text(sr_codes.TAG, tag, HAS_CONCEPT_MOD),
+            text(sr_codes.AUTHOR, report.author, HAS_CONCEPT_MOD),
+            text(sr_codes.CHANGED_AT, report.changed_at, HAS_CONCEPT_MOD),
+            *observers(source if draft or source.author else replace(source, author=report.author)),
+            *(_section(name, sentences) for name, sentences in report.sections.items()),
+        ],
+        template="2000",
+        is_root=True,
+    )
+    signed = report.status is ReportStatus.SIGNED
+    return sr_document.document(
+        root,
+        headers,
+        description=f"{tag}: {report.status.value}" + (f" by {report.author}" if report.author else ""),
+        created=created or _moment(report.changed_at) or datetime.datetime.now(),
+        complete=not draft,
+        verifier=(family_first(report.author), sr_codes.short(organization)) if signed else None,
+        series_instance_uid=series_instance_uid,
+        sop_instance_uid=sop_instance_uid,
+        series_number=series_number,
+        predecessor=predecessor,
+    )
+
+
+def _moment(iso: str) -> datetime.datetime | None:
+    try:
+        return datetime.datetime.fromisoformat(iso)
+    except ValueError:
+        return None
+
+
+def _section(name: str, sentences: Iterable[Sentence]) -> ContentItem:
+    heading, statement = sr_codes.SECTIONS.get(name, (sr_codes.private_name(name), sr_codes.STATEMENT))
+    named = [] if heading.meaning == name or name in sr_codes.SECTIONS else [_exact_name(name)]
+    return container(heading, [*named, *(_sentence(s, statement) for s in sentences)])
+
+
+def _exact_name(name: str) -> ContentItem:
+    return text(sr_codes.EXACT_NAME, name, HAS_CONCEPT_MOD)
+
+
+def _sentence(sentence: Sentence, statement: Code) -> ContentItem:
+    evidence = [text(codes.DCM.LesionIdentifier, str(i), INFERRED_FROM) for i in sentence.finding_ids]
+    confidence = number(sr_codes.CONFIDENCE, sentence.confidence, sr_codes.NO_UNITS, HAS_PROPERTIES)
+    name = statement if sentence.supported else sr_codes.UNSUPPORTED
+    return with_children(text(name, sentence.text, CONTAINS), [*evidence, confidence])
+
+
+def read_report(dataset_or_path: Dataset | str | os.PathLike[str]) -> StoredReport:
+    """A text report, ours or of another system.
+
+    Of other systems every container with text is a section, and texts are cut into sentences. Their reports count as
+    signed when they are verified, else as corrected when they are complete, else as drafts.
+
+    Raises:
+        InputError: If it cannot be read, is a measurement report, or holds no text.
+    """
+    with sr_document.opened(dataset_or_path) as (dataset, name):
+        if sr_document.is_measurement_report(dataset):
+            raise InputError(f"{name}: a measurement report (TID 1500), not a text report; read its boxes instead")
+        ours = bool(children(dataset, "TEXT", sr_codes.CHANGED_AT))
+        sections = _our_sections(dataset) if ours else _foreign_sections(dataset)
+        if not ours and not sections:
+            raise InputError(f"{name}: the structured report {concept(dataset)[2]!r} holds no text")
+        created = sr_document.created_at(dataset)
+        report = Report(
+            sections=sections,
+            status=_status(dataset),
+            author=text_of(dataset, sr_codes.AUTHOR) if ours else read_observer(dataset),
+            changed_at=text_of(dataset, sr_codes.CHANGED_AT) if ours else created,
+        )
+        return StoredReport(
+            report=report,
+            created=created,
+            sop_instance_uid=str(dataset.get("SOPInstanceUID", "")),
+            series_instance_uid=str(dataset.get("SeriesInstanceUID", "")),
+            referenced_series_uid=sr_document.referenced_series(dataset),
+            predecessor_uids=sr_document.predecessors(dataset),
+            tag=text_of(dataset, sr_codes.TAG, "report"),
+        )
+
+
+def _status(dataset: Dataset) -> ReportStatus:
+    if dataset.get("VerificationFlag") == "VERIFIED":
+        return ReportStatus.SIGNED
+    return ReportStatus.CORRECTED if dataset.get("CompletionFlag") == "COMPLETE" else ReportStatus.DRAFT
+
+
+def _our_sections(root: Dataset) -> dict[str, tuple[Sentence, ...]]:
+    return {_our_name(part): tuple(_read_sentences(part)) for part in children(root, "CONTAINER")}
+
+
+def _our_name(section: Dataset) -> str:
+    scheme, value, meaning = concept(section)
+    known = None if scheme == sr_codes.PRIVATE_SCHEME else sr_codes.section_name(scheme, value)
+    return known or text_of(section, sr_codes.EXACT_NAME, meaning)
+
+
+def _read_sentences(section: Dataset) -> Iterator[Sentence]:
+    for item in children(section, "TEXT"):
+        if is_named(item, sr_codes.EXACT_NAME):
+            continue
+        confidence = number_of(item, sr_codes.CONFIDENCE)
+        yield Sentence(
+            text=read_text(item),
+            finding_ids=tuple(int(read_text(i)) for i in children(item, "TEXT", codes.DCM.LesionIdentifier)),
+            confidence=1.0 if confidence is None else confidence,
+            supported=not is_named(item, sr_codes.UNSUPPORTED),
+        )
+
+
+# --- reports of other systems
+
+
+def _foreign_sections(root: Dataset) -> dict[str, tuple[Sentence, ...]]:
+    sections: dict[str, list[Sentence]] = {}
+    for name, statement in _statements(root, "", 0):
+        sentences = [part.strip() for part in _SENTENCE_END.split(statement) if part.strip()]
+        sections.setdefault(name, []).extend(Sentence(sentence) for sentence in sentences)
+    return {name: tuple(sentences) for name, sentences in sections.items()}
+
+
+def _statements(parent: Dataset, section: str, depth: int) -> Iterator[tuple[str, str]]:
+    """Section and text of everything that a document says, in its order."""
+    if depth > MAX_DEPTH:
+        raise InputError(f"the content is nested more than {MAX_DEPTH} levels deep")
+    for item in parent.get("ContentSequence") or ():
+        if item.get("RelationshipType") in ("HAS CONCEPT MOD", "HAS OBS CONTEXT", "HAS ACQ CONTEXT"):
+            continue  # says something about the document, not about the patient
+        scheme, value, meaning = concept(item)
+        known = sr_codes.section_name(scheme, value)
+        if item.get("ValueType") == "CONTAINER":
+            yield from _statements(item, known or meaning or section, depth + 1)
+            continue
+        if said := _said(item, meaning):
+            yield section or known or UNNAMED_SECTION, said
+        yield from _statements(item, section or known or UNNAMED_SECTION, depth + 1)
+
+
+def _said(item: Dataset, name: str) -> str:
+    """What one item says, in words; "" for images and coordinates."""
+    kind = item.get("ValueType")
+    if kind == "TEXT":
+        return str(item.get("TextValue", "") or "")
+    if kind == "CODE":
+        value = concept(item, "ConceptCodeSequence")[2]
+    elif kind == "NUM":
+        measured = read_number(item)
+        unit = concept(item.MeasuredValueSequence[0], "MeasurementUnitsCodeSequence")[1] if measured is not None else ""
+        value = "" if measured is None else f"{measured:g} {unit}".removesuffix(" 1")
+    elif kind in ("DATE", "TIME", "DATETIME"):
+        value = str(item.get({"DATE": "Date", "TIME": "Time", "DATETIME": "DateTime"}[kind], "") or "")
+    else:
+        return ""
+    return f"{name}: {value}." if value else ""

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A DICOM series and a NIfTI file of the same voxels give the same lesions; other kinds of series are told apart."""
+
+import datetime
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from lib.configs import load_config
+from lib.dicom.write import Subject, write_us_multiframe
+from lib.infers.lesion import LesionDetection, LesionSegmentation
+from lib.phantom import head_stack, write_dicom, write_nifti
+from lib.types import InputError
+from lib.versions import VersionStore
+
+ROOT = Path(__file__).parents[1]
+TASKS = {"segmentation": LesionSegmentation, "detection": LesionDetection}
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory) -> Path:
+    """A head with lesions, as ``head.nii.gz`` and as the series in ``head``; the files' names say nothing."""
+    folder = tmp_path_factory.mktemp("phantom")
+    stack = head_stack(12)
+    write_nifti(stack, folder / "head.nii.gz")
+    files = write_dicom(stack, folder / "head", patient_id="P1")
+    for number, file in enumerate(np.random.default_rng(0).permutation(files)):
+        Path(file).rename(folder / "head" / f"{number:03d}-image")
+    return folder
+
+
+def shipped(kind: str, folder: Path):
+    config = load_config(ROOT / "configs" / f"mr_lesion_{kind}.yaml")
+    return TASKS[kind](config, VersionStore(folder / "model", config, ROOT / "monailabel_app" / "pretrained"))
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_a_series_gives_what_the_file_gives(phantom, tmp_path, kind):
+    task = shipped(kind, tmp_path)
+    _, of_file = task({"image": str(phantom / "head.nii.gz")})
+    _, of_series = task({"image": str(phantom / "head")})
+    assert of_series["findings"]
+    for own, other in zip(of_series["findings"], of_file["findings"], strict=True):
+        assert own["boxes"] == other["boxes"]
+        assert own["score"] == pytest.approx(other["score"], abs=1e-3)
+        assert own["box_lps_mm"] == pytest.approx(other["box_lps_mm"], abs=1e-3)
+    assert of_series["presence"] == pytest.approx(of_file["presence"], abs=1e-3)
+    assert (of_file["sop_instance_uids"], of_series["warnings"]) == ([], [])
+
+
+def test_each_frame_names_its_image_and_where_it_lies(phantom, tmp_path):
+    _, params = shipped("detection", tmp_path)({"image": str(phantom / "head")})
+    by_uid = {str(ds.SOPInstanceUID): ds for ds in map(dcmread, (phantom / "head").iterdir())}
+    assert len(params["sop_instance_uids"]) == params["n_frames"] == len(by_uid)
+    for frame, uid in enumerate(params["sop_instance_uids"]):
+        first_pixel = np.array(params["affine_lps"]) @ [0, 0, frame, 1]
+        assert first_pixel[:3] == pytest.approx([float(v) for v in by_uid[uid].ImagePositionPatient], abs=1e-3)
+    assert params["frame_numbers"] == [1] * len(by_uid)
+
+
+def test_the_mask_of_a_series_lies_in_its_own_geometry(phantom, tmp_path):
+    task = shipped("segmentation", tmp_path)
+    of_series, of_file = (task({"image": str(phantom / name)})[0] for name in ("head", "head.nii.gz"))
+    own, other = (nib.as_closest_canonical(nib.load(file)) for file in (of_series, of_file))
+    np.testing.assert_allclose(own.affine, other.affine, atol=1e-3)
+    assert np.array_equal(np.asarray(own.dataobj), np.asarray(other.dataobj))
+
+
+def test_another_modality_runs_with_a_warning(phantom, tmp_path):
+    folder = tmp_path / "ct"
+    folder.mkdir()
+    for file in (phantom / "head").iterdir():
+        dataset = dcmread(file)
+        dataset.Modality = "CT"
+        dataset.save_as(folder / file.name)
+    _, params = shipped("detection", tmp_path)({"image": str(folder)})
+    assert "the model was made for MR, this image is CT" in params["warnings"]
+
+
+def test_what_the_reader_noticed_reaches_the_client(phantom, tmp_path):
+    folder = tmp_path / "gap"
+    folder.mkdir()
+    for file in (phantom / "head").iterdir():
+        dataset = dcmread(file)
+        if dataset.InstanceNumber != 8:
+            dataset.save_as(folder / file.name)
+    _, params = shipped("detection", tmp_path)({"image": str(folder)})
+    assert any(warning.startswith("Missing slices: 1") for warning in params["warnings"])
+
+
+def test_a_clip_is_refused_by_a_model_of_stacks(tmp_path):
+    clip = np.random.default_rng(0).integers(0, 255, (8, 40, 60)).astype(np.uint8)
+    subject = Subject("P2", datetime.date(2026, 1, 1))
+    write_us_multiframe(clip, tmp_path / "clip.dcm", subject, frame_time_ms=40, pixel_spacing_mm=(1, 1))
+    with pytest.raises(InputError, match=r"clip\.dcm: a cine, but the model reads a stack"):
+        shipped("segmentation", tmp_path)({"image": str(tmp_path / "clip.dcm")})
+
+
+@pytest.mark.parametrize("time_point", [None, 5, -1, "late", 1.5])
+def test_an_image_with_several_volumes_asks_which(phantom, tmp_path, time_point):
+    volume = np.asarray(nib.load(phantom / "head.nii.gz").dataobj)
+    image = nib.Nifti1Image(np.stack([volume] * 5, axis=-1), nib.load(phantom / "head.nii.gz").affine)
+    nib.save(image, tmp_path / "dynamic.nii.gz")
+    request = {"image": str(tmp_path / "dynamic.nii.gz"), "time_point": time_point}
+    with pytest.raises(InputError, match=r"time_point|time point 5"):
+        shipped("detection", tmp_path)(request)
+
+
+def test_the_chosen_volume_is_the_one_that_is_read(phantom, tmp_path):
+    file = nib.load(phantom / "head.nii.gz")
+    volume = np.asarray(file.dataobj)
+    nib.save(nib.Nifti1Image(np.stack([volume[::-1]] * 4 + [volume], axis=-1), file.affine), tmp_path / "d.nii.gz")
+    task = shipped("detection", tmp_path)
+    _, alone = task({"image": str(phantom / "head.nii.gz")})
+    _, chosen = task({"image": str(tmp_path / "d.nii.gz"), "time_point": "4"})
+    assert chosen["findings"] == alone["findings"]
