@@ -169,8 +169,8 @@ def test_raw_frames_are_what_pydicom_decodes(tmp_path, name):
 
 
 def test_single_bit_frames_begin_at_a_byte(tmp_path):
-    shutil.copyfile(TEST_FILES / "liver.dcm", tmp_path / "liver.dcm")
-    dataset = dcmread(TEST_FILES / "liver.dcm")
+    shutil.copyfile(TEST_FILES / "liver_1frame.dcm", tmp_path / "liver.dcm")
+    dataset = dcmread(TEST_FILES / "liver_1frame.dcm")
     dataset.Rows, dataset.Columns, dataset.NumberOfFrames = 3, 5, 4
     bits = np.random.default_rng(0).integers(0, 2, 60).astype(np.uint8)
     dataset.PixelData = np.packbits(bits, bitorder="little").tobytes()
@@ -386,7 +386,7 @@ def test_hidden_files_and_links_to_folders_are_left_out(folder, tmp_path):
 
 
 def test_metadata_of_odd_values(tmp_path):
-    file = write_mr(tmp_path / "in")[0]
+    file = write_mr(tmp_path / "in", slices=1)[0]
     dataset = dcmread(file)
     dataset.SpecificCharacterSet = "ISO_IR 100"
     dataset.PatientName = "Müller^Jörg"
