@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
-from ..dicom.report_sr import read_report, report_dataset
 from ..dicom.seg import read_seg, seg_dataset
 from ..dicom.sr import boxes_dataset
-from ..dicom.sr_read import read_boxes
+from ..dicom.sr.read import read_boxes
+from ..dicom.sr.report import read_report, report_dataset
 from ..dicom.types import DicomSeries
 from ..transforms.labels import read_mask, write_mask
 from ..types import Finding, InputError, Source

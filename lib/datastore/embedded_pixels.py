@@ -14,8 +14,8 @@ from pydicom.encaps import encapsulate, generate_pixel_data_frame
 from pydicom.filereader import dcmread
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
-from ..dicom.codecs import decode_frames
 from ..dicom.pixels import pixel_format
+from ..dicom.pixels.codecs import decode_frames
 from ..types import InputError
 from .embedded_json import UNDEFINED_LENGTH, Header
 

@@ -14,7 +14,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixel_data_handlers.util import apply_modality_lut, apply_voi
 
-from ..dicom.colour import from_palette, to_rgb
+from ..dicom.pixels.colour import from_palette, to_rgb
 from ..types import InputError
 from .embedded_json import Header
 from .embedded_pixels import decoded, number_of_frames, stored_frames

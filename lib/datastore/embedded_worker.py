@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..dicom.messages import receive, send
+from ..dicom.worker.messages import receive, send
 from ..types import InputError
 from .embedded_json import Header, read_header
 from .embedded_pixels import is_compressed, raw_frame, raw_frames, stored_frames

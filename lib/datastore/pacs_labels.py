@@ -13,11 +13,11 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from ..dicom import sr_codes
 from ..dicom.codes import read_algorithm
 from ..dicom.files import atomic_write
-from ..dicom.sr_document import created_at, kind_of
-from ..dicom.sr_items import children, read_observer, read_source, text_of
+from ..dicom.sr import concepts as sr_codes
+from ..dicom.sr.document import created_at, kind_of
+from ..dicom.sr.items import children, read_observer, read_source, text_of
 from ..dicom.write import MANUFACTURER, derived_uid
 from ..types import Source
 from .names import BOXES, FINAL, ORIGINAL, REPORT, TAGS

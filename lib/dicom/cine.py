@@ -23,8 +23,8 @@ from .frame_times import (
     multi_frame_times,
     seconds_from_first,
 )
-from .modality import whole_number
 from .pixels import frames_of, instance_name
+from .pixels.modality import whole_number
 from .types import DicomSeries
 
 COLOUR_CHANNELS = ("red", "green", "blue")

@@ -101,7 +101,9 @@ def read_mask(path: Path, grid: Grid) -> Mask:
     if layers not in (1, grid.n_times):
         raise InputError(f"{path.name}: {layers} layers or time points; a label is one volume whose values are classes")
     if file.n_not_finite:
-        raise InputError(f"{path.name}: label values must be whole numbers in 0..{MAX_VALUE}; {file.n_not_finite} are no number")
+        raise InputError(
+            f"{path.name}: label values must be whole numbers in 0..{MAX_VALUE}; {file.n_not_finite} are no number"
+        )
     volumes = _whole_numbers(file.array, path.name).reshape(*file.array.shape[:3], layers)
     complete = sorted(volumes.shape[:3]) == sorted(grid.shape)
     placed = [fitted(volumes[..., i], file.affine_ras, grid, path.name) for i in range(layers)]

@@ -34,7 +34,7 @@ _PATHS = {
     "store": ["studies", _STUDY],
 }
 PATTERNS = {kind: [re.compile(path) for path in paths] for kind, paths in _PATHS.items()}
-SUSPICIOUS = re.compile(rb"%2e|%2f|%5c|%25|%00|\\|//|/\.|;", re.IGNORECASE)
+SUSPICIOUS = re.compile(rb"%2e|%2f|%5c|%25|%[01][0-9a-f]|%7f|\\|//|/\.|;", re.IGNORECASE)
 SERVICES = ("wado", "qido", "stow")
 
 Kind = Literal["search", "retrieve", "store"]

@@ -23,8 +23,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from lib.dicom.codecs import code_stream
 from lib.dicom.pixels import frames_of
+from lib.dicom.pixels.codecs import code_stream
 from lib.types import InputError
 
 PYDICOM_FILES = Path(pydicom.__file__).parent / "data" / "test_files"

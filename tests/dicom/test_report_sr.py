@@ -12,9 +12,9 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.uid import BasicTextSRStorage, ComprehensiveSRStorage, generate_uid
 
-from lib.dicom.report_sr import read_report, report_dataset
 from lib.dicom.sr import boxes_dataset, read_boxes
-from lib.dicom.sr_document import kind_of
+from lib.dicom.sr.document import kind_of
+from lib.dicom.sr.report import read_report, report_dataset
 from lib.dicom.types import DicomSeries, SeriesFacts
 from lib.dicom.write import Subject, write_mr_series
 from lib.types import InputError, Report, ReportStatus, Sentence, Sequence, SequenceKind, Source

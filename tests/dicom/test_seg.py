@@ -18,7 +18,7 @@ from pydicom.uid import SegmentationStorage
 from skimage.color import lab2rgb
 
 from lib.dicom.seg import SegmentedMask, display_cielab, read_seg, seg_dataset
-from lib.dicom.seg_frames import mask_shape
+from lib.dicom.seg.frames import mask_shape
 from lib.dicom.types import DicomSeries
 from lib.types import InputError, Source
 from tests.dicom.seg_cases import (

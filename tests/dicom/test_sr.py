@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage, generate_uid
 
 from lib.dicom.sr import boxes_dataset, read_boxes
-from lib.dicom.sr_document import kind_of
+from lib.dicom.sr.document import kind_of
 from lib.dicom.types import DicomSeries, SeriesFacts
 from lib.dicom.write import Subject, write_mr_series, write_us_multiframe
 from lib.types import Finding, InputError, Measurement, Sequence, SequenceKind, Source, VolumeSeries

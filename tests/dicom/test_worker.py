@@ -265,7 +265,7 @@ def test_it_works_under_another_package_name(files: list[Path], tmp_path: Path) 
 
 
 def test_a_worker_starts_fast_and_without_torch() -> None:
-    code = "import sys, lib.dicom.worker_process; sys.exit('torch' in sys.modules or 'monai' in sys.modules)"
+    code = "import sys, lib.dicom.worker.process; sys.exit('torch' in sys.modules or 'monai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

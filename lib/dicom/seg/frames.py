@@ -22,9 +22,9 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.tag import Tag
 
-from ..types import InputError, Sequence, SequenceKind, VolumeSeries
-from .types import DicomSeries
-from .write import derived_uid
+from ...types import InputError, Sequence, SequenceKind, VolumeSeries
+from ..types import DicomSeries
+from ..write import derived_uid
 
 _IDENTITY = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
 _FRAME_TAGS = [

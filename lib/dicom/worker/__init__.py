@@ -28,9 +28,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..types import InputError, Sequence, SequenceKind, VolumeSeries
+from ...types import InputError, Sequence, SequenceKind, VolumeSeries
+from ..types import DicomSeries, SeriesFacts
 from .messages import padded, receive, send
-from .types import DicomSeries, SeriesFacts
 
 GIB = 1 << 30
 POOL_SIZE = 2
@@ -38,10 +38,10 @@ MEMORY_LIMIT_BYTES = 16 * GIB
 START_TIMEOUT_S = 120.0
 # Smaller answers are copied: a mapping would hold a file descriptor for as long as the arrays live.
 _MAP_FROM_BYTES = 1 << 22
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[3]
 # `lib` is imported as a top-level package whatever it is called here: inside it all imports are relative.
 _BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from lib.dicom.worker_process import serve; "
+    "import sys; sys.path.insert(0, sys.argv[1]); from lib.dicom.worker.process import serve; "
     "sys.path.remove(sys.argv[1]); serve(int(sys.argv[2]))"
 )
 _THREAD_SETTINGS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}

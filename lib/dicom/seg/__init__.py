@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks as DICOM Segmentation (PS3.3 A.51): written here with highdicom's parts, read in seg_read.py."""
+"""Masks as DICOM Segmentation (PS3.3 A.51): written here with highdicom's parts, read in read.py."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage, generate_uid
 from skimage.color import rgb2lab
 
-from ..types import InputError, Source
-from . import codes
-from .seg_frames import SourceFrames, add_functional_groups, add_references, mask_shape, read_source_frames
-from .seg_read import TAGS, UNUSED_SEGMENT, SegmentedMask, read_seg
-from .types import DicomSeries
-from .write import MANUFACTURER
+from ...types import InputError, Source
+from .. import codes
+from ..types import DicomSeries
+from ..write import MANUFACTURER
+from .frames import SourceFrames, add_functional_groups, add_references, mask_shape, read_source_frames
+from .read import TAGS, UNUSED_SEGMENT, SegmentedMask, read_seg
 
 __all__ = ["TAGS", "SegmentedMask", "display_cielab", "read_seg", "seg_dataset"]
 

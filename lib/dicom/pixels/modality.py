@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixel_data_handlers.util import apply_modality_lut
 from pydicom.uid import RTDoseStorage
 
-from ..types import InputError
+from ...types import InputError
 from .codecs import PixelFormat
 
 # Their numbers are physical quantities: a MONOCHROME1 there is a wish for display, not an inverted scale.

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
-from ..types import FloatArray, InputError, SequenceKind
-from .seg_frames import frame_value, volumes_of
-from .types import DicomSeries
+from ...types import FloatArray, InputError, SequenceKind
+from ..types import DicomSeries
+from .frames import frame_value, volumes_of
 
 SAME_DIRECTION = 0.999
 """Least cosine between two directions that count as one (2.6 degrees)."""

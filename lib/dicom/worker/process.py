@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from ..types import InputError
+from ...types import InputError
+from ..series import read_series
+from ..types import DicomSeries
 from .messages import padded, receive, send
-from .series import read_series
-from .types import DicomSeries
 
 # A worker whose parent was killed while it read ends by itself that much after the time-out.
 _GRACE_S = 2

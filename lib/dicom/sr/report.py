@@ -27,9 +27,11 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from ..types import InputError, Report, ReportStatus, Sentence, Source
-from . import sr_codes, sr_document
-from .sr_items import (
+from ...types import InputError, Report, ReportStatus, Sentence, Source
+from ..types import DicomSeries
+from . import concepts as sr_codes
+from . import document as sr_document
+from .items import (
     CONTAINS,
     HAS_CONCEPT_MOD,
     HAS_PROPERTIES,
@@ -50,7 +52,6 @@ from .sr_items import (
     text_of,
     with_children,
 )
-from .types import DicomSeries
 
 UNNAMED_SECTION = "report"
 """Section of sentences that stand under no heading."""

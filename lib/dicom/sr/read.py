@@ -20,10 +20,12 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from ..transforms.geometry import box_lps
-from ..types import Box, Box3d, Finding, InputError, Measurement, Sequence, Source
-from . import sr_codes, sr_document
-from .sr_items import (
+from ...transforms.geometry import box_lps
+from ...types import Box, Box3d, Finding, InputError, Measurement, Sequence, Source
+from ..types import DicomSeries
+from . import concepts as sr_codes
+from . import document as sr_document
+from .items import (
     children,
     concept,
     number_of,
@@ -33,8 +35,7 @@ from .sr_items import (
     read_text,
     text_of,
 )
-from .sr_regions import Region, read_regions
-from .types import DicomSeries
+from .regions import Region, read_regions
 
 LINK_OVERLAP = 0.5
 """Share of the smaller box that must lie in the other to link boxes of one label on neighbouring frames."""
@@ -223,7 +224,7 @@ def _linked(loose: list[tuple[int, Region]], series: DicomSeries) -> list[_Group
     """Boxes with the same label that overlap on neighbouring frames, volume by volume."""
     if not loose:
         return []
-    from ..tracking import link_boxes  # brings monai, which takes seconds to import and our own documents do not need
+    from ...tracking import link_boxes  # brings monai, which takes seconds to import and our own documents do not need
 
     n_frames = len(sr_document.frame_keys(series))
     size = n_frames if isinstance(series.image, Sequence) else n_frames // len(series.image.volumes)

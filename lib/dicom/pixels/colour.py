@@ -11,7 +11,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixel_data_handlers.util import apply_color_lut
 
-from ..types import InputError
+from ...types import InputError
 
 
 def to_rgb(stored: npt.NDArray[Any], photometric: str, bits_stored: int) -> npt.NDArray[np.uint8]:

@@ -23,12 +23,12 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import DA, DT, TM
 
-from ..types import InputError, Sequence
-from . import sr_codes
-from .codes import DEVICE_SERIAL_NUMBER, MODEL_NAME, software_version
-from .sr_items import children, concept, container, language
-from .types import DicomSeries
-from .write import MANUFACTURER
+from ...types import InputError, Sequence
+from ..codes import DEVICE_SERIAL_NUMBER, MODEL_NAME, software_version
+from ..types import DicomSeries
+from ..write import MANUFACTURER
+from . import concepts as sr_codes
+from .items import children, concept, container, language
 
 FrameKey = tuple[str, int]
 """SOP Instance UID and frame number, from 1."""

@@ -15,10 +15,10 @@ from pydicom.pixel_data_handlers import numpy_handler
 from pydicom.pixel_data_handlers.util import reshape_pixel_array
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLETransferSyntaxes
 
-from ..types import InputError
+from ...types import InputError
+from ..facts import text_of
 from .codecs import PixelFormat, decode_frames
 from .colour import from_palette, to_rgb
-from .facts import text_of
 from .modality import float_values, grey_values, meant_bits, whole_number
 
 MAX_DECODED_BYTES = 8 << 30

@@ -27,10 +27,10 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from ..types import Source
-from . import sr_codes
-from .codes import MODEL_NAME, person_name
-from .write import MANUFACTURER, derived_uid
+from ...types import Source
+from ..codes import MODEL_NAME, person_name
+from ..write import MANUFACTURER, derived_uid
+from . import concepts as sr_codes
 
 CONTAINS = RelationshipTypeValues.CONTAINS
 HAS_CONCEPT_MOD = RelationshipTypeValues.HAS_CONCEPT_MOD

@@ -11,10 +11,10 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from ..types import Box, FloatArray, Measurement
-from . import sr_codes
-from .sr_document import FrameKey
-from .sr_items import children, concept, is_named, read_number
+from ...types import Box, FloatArray, Measurement
+from . import concepts as sr_codes
+from .document import FrameKey
+from .items import children, concept, is_named, read_number
 
 _SITE_RETIRED = ("SRT", "G-C0E3")
 _SITE = (codes.SCT.FindingSite.scheme_designator, codes.SCT.FindingSite.value)

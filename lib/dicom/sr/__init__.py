@@ -36,10 +36,13 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
-from ..types import Finding, InputError, Sequence, Source
-from . import sr_codes, sr_document
-from .codes import TISSUE, property_codes
-from .sr_items import (
+from ...types import Finding, InputError, Sequence, Source
+from ..codes import TISSUE, property_codes
+from ..types import DicomSeries
+from ..write import derived_uid
+from . import concepts as sr_codes
+from . import document as sr_document
+from .items import (
     CONTAINS,
     HAS_CONCEPT_MOD,
     HAS_OBS_CONTEXT,
@@ -54,10 +57,8 @@ from .sr_items import (
     source_items,
     text,
 )
-from .sr_read import StoredFindings, read_boxes
-from .sr_regions import DECIMALS
-from .types import DicomSeries
-from .write import derived_uid
+from .read import StoredFindings, read_boxes
+from .regions import DECIMALS
 
 __all__ = ["StoredFindings", "boxes_dataset", "read_boxes"]
 

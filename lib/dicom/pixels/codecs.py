@@ -25,7 +25,7 @@ from pydicom.uid import (
     RLETransferSyntaxes,
 )
 
-from ..types import InputError
+from ...types import InputError
 
 _LOSSY_JPEG = (JPEGBaseline8Bit, JPEGExtended12Bit)
 _DECODED_TO_RGB = ("YBR_RCT", "YBR_ICT")

@@ -15,12 +15,12 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import SegmentationStorage
 
-from ..types import InputError, MaskArray, Source
-from .codes import read_algorithm
-from .pixels import frames_of, pixel_format
-from .seg_frames import mask_shape
-from .seg_match import Matcher
-from .types import DicomSeries
+from ...types import InputError, MaskArray, Source
+from ..codes import read_algorithm
+from ..pixels import frames_of, pixel_format
+from ..types import DicomSeries
+from .frames import mask_shape
+from .match import Matcher
 
 TAGS = ("final", "original")
 UNUSED_SEGMENT = "unused segment"
