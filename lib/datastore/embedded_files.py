@@ -99,10 +99,14 @@ def check_incoming(path: Path) -> Incoming:
             raise InputError("it is not a DICOM Part 10 file")
     try:
         _check_whole(path)
-    except InputError:
+        return _incoming(path)
+    except (InputError, OSError):
         raise
     except Exception as error:  # pydicom raises anything on damaged files, RecursionError included
         raise InputError(f"it cannot be parsed: {type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _incoming(path: Path) -> Incoming:
     header = read_header(path)
     uids = instance_uids(header)
     _check_pixels(header)

@@ -178,6 +178,11 @@ class PacsIndex:
         except OSError as error:
             logger.warning("%s is not in the index: %s", file, error)
             return
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # damaged elements raise anything when they are first looked at
+            problem = f"it is damaged: {type(error).__name__}: {str(error)[:200]}"
+            logger.warning("%s is not in the index: %s", file, problem)
         state = (status.st_mtime_ns, status.st_size)
         database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", (path, *state, *uids, problem))
 

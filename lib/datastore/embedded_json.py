@@ -119,6 +119,15 @@ def _syntax(dataset: Dataset) -> UID:
     return ExplicitVRLittleEndian if dataset.is_little_endian else ExplicitVRBigEndian
 
 
+def value_of(dataset: Dataset, keyword: str, default: Any = None) -> Any:
+    """The value of an element; ``default`` where there is none, it is empty, or pydicom cannot convert it."""
+    try:
+        value = dataset.get(keyword)
+    except Exception:  # damaged elements raise anything when they are first looked at
+        return default
+    return default if value is None or value == "" else value
+
+
 def metadata(header: Header, bulk_uri: BulkUri) -> Json:
     """All of an instance as DICOM JSON; values that are long and binary by address (PS3.18 10.4.1.1.2, F.2.2)."""
     found = to_json(header.dataset, bulk_uri)
@@ -151,8 +160,9 @@ def to_json(
 
 
 def _element(dataset: Dataset, tag: BaseTag, bulk_uri: BulkUri | None, path: str) -> Json:
-    raw = dataset.get_item(tag)
+    raw = None
     try:
+        raw = dataset.get_item(tag)
         element = dataset[tag]
         if " or " in element.VR:
             element = correct_ambiguous_vr_element(element, dataset, dataset.is_little_endian is not False)

@@ -17,7 +17,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 from ..dicom.pixels import pixel_format
 from ..dicom.pixels.codecs import decode_frames
 from ..types import InputError
-from .embedded_json import UNDEFINED_LENGTH, Header
+from .embedded_json import UNDEFINED_LENGTH, Header, value_of
 
 UNCOMPRESSED = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"})
 _KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
@@ -31,7 +31,7 @@ _MODULE = (
 def number_of_frames(header: Header) -> int:
     """Number of frames (0028,0008); 1 where it is not given."""
     try:
-        return max(int(header.dataset.get("NumberOfFrames") or 1), 1)
+        return max(int(value_of(header.dataset, "NumberOfFrames", 1)), 1)
     except (TypeError, ValueError):
         return 1
 
@@ -78,11 +78,15 @@ def _code_streams(header: Header, count: int) -> list[bytes]:
 def _frame_bits(header: Header) -> int:
     dataset = header.dataset
     try:
-        samples = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel") or 1)
-        bits = samples * int(dataset.BitsAllocated)
+        samples = (
+            int(value_of(dataset, "Rows"))
+            * int(value_of(dataset, "Columns"))
+            * int(value_of(dataset, "SamplesPerPixel", 1))
+        )
+        bits = samples * int(value_of(dataset, "BitsAllocated"))
     except (AttributeError, TypeError, ValueError) as error:
         raise InputError(f"the size of a frame is not known: {error}") from error
-    return bits // 3 * 2 if dataset.get("PhotometricInterpretation") == "YBR_FULL_422" else bits
+    return bits // 3 * 2 if value_of(dataset, "PhotometricInterpretation") == "YBR_FULL_422" else bits
 
 
 def _native_frame(header: Header, bits: int, index: int) -> bytes:
@@ -107,7 +111,7 @@ def _native_bytes(header: Header, first: int, length: int) -> bytes:
 
 def native_pixels(header: Header) -> Iterator[bytes]:
     """All of uncompressed pixel data, little endian, in pieces."""
-    bits = int(header.dataset.get("BitsAllocated") or 8)
+    bits = int(value_of(header.dataset, "BitsAllocated", 8))
     swapped = header.syntax == ExplicitVRBigEndian and bits > 8
     length = len(dcmread(header.path).PixelData) if header.pixel_offset < 0 else header.pixel_length
     for first in range(0, length, _PIECE_BYTES):
@@ -124,7 +128,7 @@ def raw_frames(header: Header, numbers: Sequence[int]) -> Iterator[bytes]:
     Raises:
         InputError: If a frame cannot be decoded.
     """
-    swapped = header.syntax == ExplicitVRBigEndian and int(header.dataset.get("BitsAllocated") or 8) > 8
+    swapped = header.syntax == ExplicitVRBigEndian and int(value_of(header.dataset, "BitsAllocated", 8)) > 8
     if not swapped and not is_compressed(header.syntax):
         yield from stored_frames(header, numbers)
         return
@@ -139,7 +143,7 @@ def raw_frames(header: Header, numbers: Sequence[int]) -> Iterator[bytes]:
 def raw_frame(header: Header, stream: bytes) -> tuple[bytes, str]:
     """Decode one compressed frame: raw samples as in :func:`raw_frames`, and their photometric interpretation."""
     values, photometric = decoded(header, stream)
-    if values.ndim == 3 and int(header.dataset.get("PlanarConfiguration") or 0) == 1:
+    if values.ndim == 3 and int(value_of(header.dataset, "PlanarConfiguration", 0)) == 1:
         values = np.moveaxis(values, -1, 0)
     return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes(), photometric
 
@@ -148,7 +152,7 @@ def one_frame(header: Header, stream: bytes) -> Dataset:
     """A dataset of one frame, as :func:`stored_frames` returns it."""
     dataset = Dataset()
     for keyword in _MODULE:
-        if keyword in header.dataset:
+        if value_of(header.dataset, keyword) is not None:
             dataset[keyword] = copy(header.dataset[keyword])
     compressed = is_compressed(header.syntax)
     syntax = header.syntax if compressed or header.syntax == ExplicitVRBigEndian else ExplicitVRLittleEndian
@@ -158,7 +162,7 @@ def one_frame(header: Header, stream: bytes) -> Dataset:
     keyword = _KEYWORDS[header.pixel_tag or 0x7FE00010]
     setattr(dataset, keyword, encapsulate([stream], has_bot=False) if compressed else stream)
     if keyword == "PixelData":
-        wide = not compressed and int(dataset.get("BitsAllocated") or 8) > 8
+        wide = not compressed and int(value_of(dataset, "BitsAllocated", 8)) > 8
         dataset["PixelData"].VR = "OW" if wide else "OB"
     return dataset
 

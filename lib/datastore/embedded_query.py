@@ -155,7 +155,7 @@ def matches(attributes: Json, filters: Iterable[Filter], fuzzy: bool = False) ->
 def _values(attributes: Json, path: tuple[str, ...]) -> list[Any]:
     values = attributes.get(path[0], {}).get("Value", [])
     if len(path) == 1:
-        return [value for value in values if value not in (None, "")]
+        return [value.strip() if isinstance(value, str) else value for value in values if value not in (None, "")]
     return [value for item in values for value in _values(item, path[1:])]
 
 

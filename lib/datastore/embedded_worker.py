@@ -22,7 +22,7 @@ from typing import Any
 
 from ..dicom.worker.messages import receive, send
 from ..types import InputError
-from .embedded_json import Header, read_header
+from .embedded_json import Header, read_header, value_of
 from .embedded_pixels import is_compressed, raw_frame, raw_frames, stored_frames
 from .embedded_rendered import Look, render
 
@@ -44,7 +44,7 @@ def isolated_raw_frames(header: Header, numbers: Sequence[int]) -> Iterator[tupl
     Raises:
         InputError: If a frame cannot be decoded, or that took too long, too much memory, or crashed.
     """
-    photometric = str(header.dataset.get("PhotometricInterpretation") or "")
+    photometric = str(value_of(header.dataset, "PhotometricInterpretation", ""))
     if not is_compressed(header.syntax):
         yield from ((frame, photometric) for frame in raw_frames(header, numbers))
         return
@@ -55,7 +55,12 @@ def isolated_raw_frames(header: Header, numbers: Sequence[int]) -> Iterator[tupl
 def isolated_render(header: Header, number: int | None, look: Look, media_type: str) -> bytes:
     """Render one frame; see :func:`render`. Raises as :func:`isolated_raw_frames`."""
     if not is_compressed(header.syntax):
-        return render(header, number, look, media_type)
+        try:
+            return render(header, number, look, media_type)
+        except InputError:
+            raise
+        except Exception as error:  # damaged elements raise anything when they are first looked at
+            raise InputError(f"the header is damaged: {type(error).__name__}: {error}") from error
     request = {"path": str(header.path), "number": number, "media_type": media_type, "look": vars(look)}
     return _ask(request)[0]
 

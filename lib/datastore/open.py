@@ -132,7 +132,7 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _open_dicomweb(url: str, settings: StoreSettings) -> DicomStore:
-    session = TimedSession(settings.timeout_s)
+    session = _google_session() if "googleapis.com" in url else TimedSession(settings.timeout_s)
     if settings.username and settings.password:
         session.auth = (settings.username, settings.password)
     client = DICOMwebClientX(
@@ -145,6 +145,12 @@ def _open_dicomweb(url: str, settings: StoreSettings) -> DicomStore:
     client.set_http_retry_params(retry=True, max_attempts=RETRIES, wait_exponential_multiplier=RETRY_WAIT_MS)
     root = Path(settings.cache_folder) if settings.cache_folder else Path.home() / ".cache" / "lesionloop" / "dicom"
     return DicomStore(client, root / _digest(url), search_filter=settings.search_filter)
+
+
+def _google_session() -> Any:
+    from dicomweb_client.ext.gcp.session_utils import create_session_from_gcp_credentials
+
+    return create_session_from_gcp_credentials()
 
 
 def _digest(text: str) -> str:

@@ -77,6 +77,7 @@ def write_mr_series(
     folder.mkdir(parents=True, exist_ok=True)
     content = _digest(volume, spacing_mm, origin_lps_mm)
     paths = []
+    low, high = np.percentile(volume, (1, 99.5))
     for frame, pixels in enumerate(volume):
         dataset = _new_file(MRImageStorage, derived_uid(subject.patient_id, subject.study_date, content, frame))
         _add_subject(dataset, subject, "MR", content)
@@ -86,7 +87,6 @@ def write_mr_series(
         _add_plane(dataset, frame, spacing_mm, origin_lps_mm)
         _add_mr(dataset)
         _add_pixels(dataset, pixels, bits=16)
-        low, high = np.percentile(volume, (1, 99.5))
         dataset.WindowCenter = round(float(low + high) / 2, 1)
         dataset.WindowWidth = round(max(float(high - low), 1.0), 1)
         paths.append(_save(dataset, folder / f"IM{frame + 1:04d}.dcm"))

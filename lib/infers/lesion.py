@@ -134,10 +134,10 @@ class LesionInfer(InferTask):  # type: ignore[misc]
         """Find the lesions of an image.
 
         Args:
-            request: ``image`` (path of a file or a DICOM folder); optional ``time_point`` (which volume of an image
-                that has several), ``device``, ``mask_threshold``, ``score_threshold``, ``min_volume_ml``,
-                ``result_extension``, ``result_dtype``, ``result_compress``, ``result_write_to_file`` and ``logging``
-                (``WARNING`` keeps the request out of the log).
+            request: ``image`` (path of a file or a DICOM folder); optional ``time_point`` and ``part`` (which volume
+                or images of one that has several), ``device``, ``mask_threshold``, ``score_threshold``,
+                ``min_volume_ml``, ``result_extension``, ``result_dtype``, ``result_compress``,
+                ``result_write_to_file`` and ``logging`` (``WARNING`` keeps the request out of the log).
 
         Returns:
             Path of the result file (None with ``result_write_to_file`` false), and the parameters: label_names,
@@ -155,10 +155,10 @@ class LesionInfer(InferTask):  # type: ignore[misc]
         image = request.get("image")
         if not isinstance(image, str) or not image:
             raise InputError("request key 'image' must be the path of an image")
-        time_point = whole_number(request, "time_point")
+        time_point, part = whole_number(request, "time_point"), request.get("part") or None
         path, source = self._current()
         with clock.lap("read"):
-            study = load_study(Path(image), config.input, time_point)
+            study = load_study(Path(image), config.input, time_point, part)
         with clock.lap("infer"):
             prediction = self._predict(study.sequence, device, path)
         with clock.lap("post"):

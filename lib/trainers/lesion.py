@@ -173,19 +173,24 @@ def stored_cases(datastore: Datastore) -> list[CaseRef]:
     """
     refs = []
     for image_id in sorted(datastore.get_labeled_images()):
-        label_id = datastore.get_label_by_image_id(image_id, DefaultLabelTag.FINAL)
-        if not label_id:
-            continue
-        info = datastore.get_image_info(image_id) or {}
-        refs.append(
-            CaseRef(
-                image_id,
-                str(info.get("patient") or patient_of(image_id)),
-                Path(datastore.get_image_uri(image_id)),
-                Path(datastore.get_label_uri(label_id, DefaultLabelTag.FINAL)),
-            )
-        )
-    return refs
+        try:
+            refs.append(_stored_case(datastore, image_id))
+        except InputError as error:  # one label whose image is gone must not keep the others from training
+            logger.warning("left out of training: %s", error)
+    return [ref for ref in refs if ref is not None]
+
+
+def _stored_case(datastore: Datastore, image_id: str) -> CaseRef | None:
+    label_id = datastore.get_label_by_image_id(image_id, DefaultLabelTag.FINAL)
+    if not label_id:
+        return None
+    info = datastore.get_image_info(image_id) or {}
+    return CaseRef(
+        image_id,
+        str(info.get("patient") or patient_of(image_id)),
+        Path(datastore.get_image_uri(image_id)),
+        Path(datastore.get_label_uri(label_id, DefaultLabelTag.FINAL)),
+    )
 
 
 def _log_reading(count: int) -> None:

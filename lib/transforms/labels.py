@@ -96,7 +96,10 @@ def read_mask(path: Path, grid: Grid) -> Mask:
         InputError: If the file cannot be read, has several volumes, values that are not whole numbers in 0..255, or
             voxels that are not voxels of the image.
     """
-    file = read_image_file(path)
+    try:
+        file = read_image_file(path)
+    except InputError as error:  # the folder is the server's; the client knows the file by its name
+        raise InputError(str(error).replace(str(path), path.name)) from error
     layers = file.array.shape[3] * file.array.shape[4]
     if layers not in (1, grid.n_times):
         raise InputError(f"{path.name}: {layers} layers or time points; a label is one volume whose values are classes")

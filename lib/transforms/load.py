@@ -39,19 +39,21 @@ class Study:
     problems: tuple[str, ...]
 
 
-def load_study(path: Path, config: InputConfig, time_point: int | None = None) -> Study:
+def load_study(path: Path, config: InputConfig, time_point: int | None = None, part: str | None = None) -> Study:
     """Read an image: NIfTI, NRRD, MetaImage, a DICOM file, or a folder with one DICOM series.
 
     Args:
         path: The file or folder.
         config: What the model reads: kind, number and names of the channels.
         time_point: Which volume of an image that has several, from 0.
+        part: Which images of a DICOM series that holds several of the same slices; see
+            :func:`lib.dicom.series.read_series`.
 
     Raises:
         InputError: If the image cannot be read, is of another kind or has other channels than the model expects, or
-            has several volumes and none was chosen.
+            has several volumes or parts and none was chosen.
     """
-    image, modality, problems = _read(path, config.kind)
+    image, modality, problems = _read(path, config.kind, part)
     sequence, geometry = oriented(fitting(_chosen(image, time_point, path), config, path))
     sequence = replace(sequence, frames=sequence.frames.astype(np.float32, copy=False))
     return Study(sequence, geometry, modality, problems)
@@ -70,9 +72,9 @@ def misfit(modality: str, config: InputConfig) -> tuple[str, ...]:
     return (f"the model was made for {' or '.join(config.modalities)}, this image is {modality}",)
 
 
-def _read(path: Path, kind: SequenceKind) -> tuple[Sequence | VolumeSeries, str, tuple[str, ...]]:
+def _read(path: Path, kind: SequenceKind, part: str | None) -> tuple[Sequence | VolumeSeries, str, tuple[str, ...]]:
     if is_dicom(path):
-        series = read_dicom(path)
+        series = read_dicom(path, part)
         return series.image, series.facts.modality, series.problems
     file = read_image_file(path)
     return from_file(file, kind), "", file.problems
@@ -89,7 +91,7 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def read_dicom(path: Path) -> DicomSeries:
+def read_dicom(path: Path, part: str | None = None) -> DicomSeries:
     """Read a DICOM file or a folder with one series, in a process of its own.
 
     Raises:
@@ -98,7 +100,7 @@ def read_dicom(path: Path) -> DicomSeries:
     files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")) if path.is_dir() else [path]
     if not files:
         raise InputError(f"{path}: the folder is empty")
-    return read_series_isolated(files, READ_TIMEOUT_S)
+    return read_series_isolated(files, READ_TIMEOUT_S, part=part)
 
 
 def load_label(path: Path, geometry: VolumeGeometry) -> MaskArray:

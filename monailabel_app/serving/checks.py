@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import os
 import re
+import shutil
 import tempfile
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from fastapi import HTTPException, UploadFile
 from monailabel.config import settings
@@ -17,6 +17,7 @@ TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SESSION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,63}){0,3}")
 NAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,128}")
+UPLOAD_PREFIX = "lesionloop-upload-"
 STORE_FILES = frozenset({"datastore_v2", "datastore_v2.json", "labels"})
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 LABEL_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".dcm", ".json", ".bin", ".png", ".xml")
@@ -99,9 +100,23 @@ def base_name(name: str) -> str:
 
 
 def save_upload(file: UploadFile, suffix: str) -> str:
-    """Copy an upload to a temporary file of its own and return the path; the caller removes it."""
-    descriptor, path = tempfile.mkstemp(prefix="lesionloop-", suffix=suffix)
-    with os.fdopen(descriptor, "wb") as target:
+    """Copy an upload into a temporary folder of its own, under its own name, and return the path.
+
+    Errors then name the file as the client knows it. :func:`discard_upload` removes it.
+    """
+    name = base_name(file.filename or "")
+    plain = NAME.fullmatch(name) and not name.startswith(".") and name.lower().endswith(suffix)
+    path = Path(tempfile.mkdtemp(prefix=UPLOAD_PREFIX)) / (name if plain else f"upload{suffix}")
+    with path.open("wb") as target:
         while chunk := file.file.read(1 << 20):
             target.write(chunk)
-    return path
+    return str(path)
+
+
+def discard_upload(path: str) -> None:
+    """Remove what :func:`save_upload` wrote, or another temporary file."""
+    folder = Path(path).parent
+    if folder.name.startswith(UPLOAD_PREFIX):
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        Path(path).unlink(missing_ok=True)

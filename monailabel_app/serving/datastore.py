@@ -27,6 +27,7 @@ from .checks import (
     check_new_image,
     check_session_id,
     check_tag,
+    discard_upload,
     image_suffixes,
     save_upload,
     upload_suffix,
@@ -72,7 +73,7 @@ def add_image(
         with STORE_LOCK:
             return {"image": store().add_image(image_id, path, info)}
     finally:
-        remove_file(path)
+        discard_upload(path)
 
 
 @router.delete("/datastore/image", summary="Remove an image and its labels")
@@ -136,7 +137,7 @@ def save_label(
             label_id = store().save_label(image, path, tag, info)
             result = label_app().on_save_label(image, label_id) or {}
     finally:
-        remove_file(path)
+        discard_upload(path)
     return {**result, "image": image, "label": label_id}
 
 

@@ -29,6 +29,7 @@ from .checks import (
     check_image,
     check_model,
     check_session_id,
+    discard_upload,
     save_upload,
     upload_suffix,
 )
@@ -68,7 +69,7 @@ async def infer(
         return await pool.run(request, lambda: run_job(job, output, files), discard_answer)
     finally:
         for path in files:
-            remove_file(path)
+            discard_upload(path)
 
 
 def build_request(

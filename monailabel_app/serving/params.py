@@ -101,6 +101,7 @@ INFER_KEYS: dict[str, Check] = {
     "mask_threshold": _number,
     "min_volume_ml": _number,
     "time_point": _number,
+    "part": _text(PLAIN_TEXT),
     "min_volume_mm3": _number,
     "explain": _flag,
     "tta": _flag,

@@ -660,6 +660,11 @@ def test_searches_find_as_much_as_orthanc(zoo, orthanc, query):
     assert sorted(e[tag]["Value"][0] for e in ours) == sorted(e[tag]["Value"][0] for e in theirs)
 
 
+def stripped(values):
+    """Without the padding that one server keeps and the other does not."""
+    return [value.strip() if isinstance(value, str) else value for value in values]
+
+
 def test_metadata_is_that_of_orthanc(zoo, orthanc):
     for entry in zoo.client.search_for_instances():
         place = zoo.instance(entry, "").lstrip("/")
@@ -668,9 +673,8 @@ def test_metadata_is_that_of_orthanc(zoo, orthanc):
             for url in (f"{zoo.url}/dicom-web", orthanc.dicom_web)
         )
         public = {tag for tag in theirs if int(tag[3], 16) % 2 == 0 and theirs[tag] != {"vr": theirs[tag]["vr"]}}
-        missing = {tag for tag in public - set(ours) if tag not in ("00083002", "00081190", "00080005")}
+        missing = {tag for tag in public - set(ours) if tag not in ("00083002", "00081190", "FFFCFFFC")}
         assert not missing, entry
         for tag in (public & set(ours)) - {"00080005"}:  # ours are in UTF-8 and say so
             if "Value" in theirs[tag] and theirs[tag]["vr"] in ("UI", "CS", "US", "SH", "LO", "DA"):
-                values = [v.strip() if isinstance(v, str) else v for v in theirs[tag]["Value"]]  # some keep the padding
-                assert ours[tag].get("Value") == values, (tag, entry)
+                assert stripped(ours[tag].get("Value", [])) == stripped(theirs[tag]["Value"]), (tag, entry)

@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from ...transforms.geometry import box_lps
+from ...transforms.geometry import sequence_box_lps
 from ...types import Box, Box3d, Finding, InputError, Measurement, Sequence, Source
 from ..types import DicomSeries
 from . import concepts as sr_codes
@@ -266,9 +266,9 @@ def _drawn(number: int, group: _Group, series: DicomSeries, source: Source, prob
 def _place(boxes: dict[int, Box], series: DicomSeries) -> Box3d:
     """Where boxes lie in the patient; in a dynamic series, over all time points that they are on."""
     if isinstance(series.image, Sequence):
-        return box_lps(series.image.affine_lps, boxes)
+        return sequence_box_lps(series.image, boxes)
     size = len(series.image.volumes[0].positions)
-    corners = np.array([box_lps(series.image.volumes[t // size].affine_lps, {t % size: b}) for t, b in boxes.items()])
+    corners = np.array([sequence_box_lps(series.image.volumes[t // size], {t % size: b}) for t, b in boxes.items()])
     x0, y0, z0 = corners[:, :3].min(0).tolist()
     x1, y1, z1 = corners[:, 3:].max(0).tolist()
     return x0, y0, z0, x1, y1, z1
