@@ -14,9 +14,9 @@ from monailabel.datastore.dicom import DICOMwebClientX
 from monailabel.interfaces.datastore import Datastore
 
 from ..dicom.headers import NotDicomError, read_file
+from ..pacs import INDEX_FOLDER, open_pacs
 from ..types import InputError
 from .dicom import DicomStore
-from .embedded import INDEX_FOLDER, open_pacs
 from .local import LocalStore
 from .local_index import IMAGE_SUFFIXES
 

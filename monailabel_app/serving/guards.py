@@ -16,7 +16,7 @@ from .hosts import host_name, same_origin
 from .settings import MEBIBYTE, is_loopback
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-UPLOAD_PATHS = ("/infer/", "/session/", "/datastore/", "/proxy/dicom/")
+UPLOAD_PATHS = ("/infer/", "/session/", "/datastore/", "/dicom-web/", "/proxy/dicom/")
 MAX_SMALL_BODY_BYTES = 8 * MEBIBYTE
 DRAIN_BYTES = 64 * MEBIBYTE
 DRAIN_S = 1.0

@@ -15,9 +15,9 @@ from dicomweb_client import DICOMwebClient
 from pydicom import dcmread
 
 from lib.datastore.dicom import DicomStore
-from lib.datastore.embedded import open_pacs
 from lib.datastore.local import LocalStore
 from lib.dicom.write import Subject, write_mr_series, write_us_multiframe
+from lib.pacs import open_pacs
 from lib.types import Finding, Measurement, Report, ReportStatus, Sentence, Source
 from tests.orthanc import Orthanc, orthanc
 

@@ -16,12 +16,12 @@ import requests
 from pydicom import dcmread
 
 from lib.datastore.dicom import DicomStore
-from lib.datastore.embedded import open_pacs
 from lib.datastore.open import StoreSettings, open_store
 from lib.datastore.pacs_labels import label_series_uid
 from lib.dicom.seg import seg_dataset
 from lib.dicom.series import read_series
 from lib.dicom.write import Subject, write_mr_series
+from lib.pacs import open_pacs
 from lib.types import InputError, Source
 from tests.orthanc import Orthanc
 

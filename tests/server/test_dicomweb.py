@@ -23,8 +23,8 @@ from fastapi import FastAPI
 from PIL import Image
 from pydicom import dcmread
 
-from lib.datastore.embedded import open_pacs
 from lib.dicom.write import Subject, write_mr_series
+from lib.pacs import open_pacs
 from monailabel_app.serving import dicomweb, proxy
 from tests.orthanc import running_orthanc
 

@@ -16,8 +16,8 @@ from pydicom.pixel_data_handlers.util import apply_modality_lut, apply_voi
 
 from ..dicom.pixels.colour import from_palette, to_rgb
 from ..types import InputError
-from .embedded_json import Header
-from .embedded_pixels import decoded, number_of_frames, stored_frames
+from .frames import decoded, number_of_frames, stored_frames
+from .headers import Header
 
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG"}
 THUMBNAIL_PX = 128

@@ -9,9 +9,9 @@ from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from ..types import InputError
-from .embedded_json import Header
-from .embedded_pixels import is_compressed, number_of_frames
-from .embedded_worker import isolated_raw_frames
+from .frames import is_compressed, number_of_frames
+from .headers import Header
+from .worker import isolated_raw_frames
 
 
 def to_explicit_little(header: Header) -> Dataset:

@@ -22,9 +22,9 @@ from typing import Any
 
 from ..dicom.worker.messages import receive, send
 from ..types import InputError
-from .embedded_json import Header, read_header, value_of
-from .embedded_pixels import is_compressed, raw_frame, raw_frames, stored_frames
-from .embedded_rendered import Look, render
+from .frames import is_compressed, raw_frame, raw_frames, stored_frames
+from .headers import Header, read_header, value_of
+from .rendered import Look, render
 
 TIMEOUT_S = 30.0
 START_TIMEOUT_S = 120.0
@@ -33,7 +33,7 @@ _GRACE_S = 5
 _ROOT = Path(__file__).resolve().parents[2]
 # `lib` is imported as a top-level package whatever it is called here: inside it all imports are relative.
 _BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from lib.datastore.embedded_worker import serve; "
+    "import sys; sys.path.insert(0, sys.argv[1]); from lib.pacs.worker import serve; "
     "sys.path.remove(sys.argv[1]); serve(int(sys.argv[2]))"
 )
 

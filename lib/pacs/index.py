@@ -18,9 +18,9 @@ from typing import Any
 from pydicom.tag import Tag
 
 from ..types import InputError
-from .embedded_files import Uids, instance_uids
-from .embedded_json import Header, Json, read_header, to_json
-from .embedded_query import READ_TAGS, Level
+from .files import Uids, instance_uids
+from .headers import Header, Json, read_header, to_json
+from .query import READ_TAGS, Level
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,13 @@ import datetime
 import json
 import logging
 import os
+import random
 import shutil
 import sqlite3
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -30,9 +32,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from lib.datastore import embedded_worker
-from lib.datastore.embedded import NotInPacs, open_pacs
 from lib.dicom.write import Subject, write_mr_series, write_us_multiframe
+from lib.pacs import NotInPacs, open_pacs
+from lib.pacs import worker as pacs_worker
 from lib.types import InputError
 
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -312,7 +314,7 @@ def test_files_that_appear_change_and_go_are_noticed(folder, pacs):
 
 
 def test_an_unchanged_file_is_not_read_again(folder, pacs, monkeypatch):
-    monkeypatch.setattr("lib.datastore.embedded_index.read_header", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("lib.pacs.index.read_header", lambda *_: pytest.fail("read again"))
     pacs.refresh()
     again = open_pacs(folder)
     assert len(again.search_for_instances()) == 3
@@ -380,6 +382,31 @@ def test_hidden_files_and_links_to_folders_are_left_out(folder, tmp_path):
     (folder / "link").symlink_to(tmp_path / "outside")
     (folder / "loop").symlink_to(folder)
     assert len(open_pacs(folder).search_for_studies()) == 1
+
+
+def test_mutated_files_are_served_or_refused_and_nothing_else(tmp_path):
+    """What a codec or a converter of pydicom raises never comes through."""
+    chance = random.Random(2)
+    sources = [file for file in sorted(TEST_FILES.glob("*.dcm")) if file.stat().st_size < 40_000]
+    for number in range(150):
+        data = bytearray(chance.choice(sources).read_bytes())
+        for _ in range(chance.choice((1, 5, 40))):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "file.dcm").write_bytes(data)
+    pacs = open_pacs(tmp_path)
+    served = 0
+    for entry in pacs.search_for_instances(fields=["all"]):
+        json.dumps(pacs.retrieve_instance_metadata(*uids(entry)), allow_nan=False)
+        served += 1
+        for attempt in (
+            lambda own: pacs.retrieve_instance_frames(*own, [1], ("application/octet-stream",)),
+            lambda own: pacs.retrieve_instance_rendered(*own),
+            lambda own: pacs.explicit_little(pacs.instance_path(*own)),
+        ):
+            with suppress(InputError, NotInPacs):
+                attempt(uids(entry))
+    assert served >= 20  # many of the sources share their UIDs
 
 
 # -- metadata
@@ -516,7 +543,7 @@ def test_a_truncated_file_is_never_stored(pacs, tmp_path, syntax):
 
 
 def test_a_file_that_inflates_without_end_is_refused(pacs, tmp_path, monkeypatch):
-    monkeypatch.setattr("lib.datastore.embedded_files.MAX_INFLATED_BYTES", 1 << 20)
+    monkeypatch.setattr("lib.pacs.files.MAX_INFLATED_BYTES", 1 << 20)
     source = dcmread(write_mr(tmp_path / "new", "P5", 5)[0])
     source.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     out = BytesIO()
@@ -660,15 +687,15 @@ def test_a_decoder_that_hangs_or_crashes_costs_the_picture_only(tmp_path, monkey
     pacs = open_pacs(tmp_path)
     entry = pacs.search_for_instances()[0]
     assert pacs.retrieve_instance_rendered(*uids(entry))
-    worker = embedded_worker._worker
+    worker = pacs_worker._worker
     timer = threading.Timer(0.3, worker.process.kill)
     os.kill(worker.process.pid, 19)  # stopped: as good as a decoder that hangs
     timer.start()
     with pytest.raises(NotInPacs, match="crashed"):
         pacs.retrieve_instance_rendered(*uids(entry))
     assert pacs.retrieve_instance_rendered(*uids(entry))
-    monkeypatch.setattr(embedded_worker, "TIMEOUT_S", 0.2)
-    os.kill(embedded_worker._worker.process.pid, 19)
+    monkeypatch.setattr(pacs_worker, "TIMEOUT_S", 0.2)
+    os.kill(pacs_worker._worker.process.pid, 19)
     with pytest.raises(NotInPacs, match="took longer"):
         pacs.retrieve_instance_rendered(*uids(entry))
     monkeypatch.undo()

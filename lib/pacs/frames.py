@@ -17,7 +17,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 from ..dicom.pixels import pixel_format
 from ..dicom.pixels.codecs import decode_frames
 from ..types import InputError
-from .embedded_json import UNDEFINED_LENGTH, Header, value_of
+from .headers import UNDEFINED_LENGTH, Header, value_of
 
 UNCOMPRESSED = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"})
 _KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}

@@ -16,7 +16,7 @@ from pydicom.filereader import data_element_generator, read_file_meta_info, read
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
 from ..types import InputError
-from .embedded_json import UNDEFINED_LENGTH, Header, read_header
+from .headers import UNDEFINED_LENGTH, Header, read_header
 
 MAX_INFLATED_BYTES = 512 << 20
 """A deflated dataset that becomes larger is refused."""

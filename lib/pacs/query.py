@@ -13,7 +13,7 @@ from typing import Any
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
 from ..types import InputError
-from .embedded_json import Json
+from .headers import Json
 
 
 class Level(IntEnum):

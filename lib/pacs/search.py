@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..types import InputError
-from .embedded_files import NotInPacs, Uids, check_uid
-from .embedded_index import PacsIndex
-from .embedded_json import Json
-from .embedded_query import Level, check_values, matches, parse_filters, result
+from .files import NotInPacs, Uids, check_uid
+from .headers import Json
+from .index import PacsIndex
+from .query import Level, check_values, matches, parse_filters, result
 
 
 class PacsSearch:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pydicom.dataset import Dataset
 
 from ..types import InputError
-from .embedded_files import Incoming, Uids
+from .files import Incoming, Uids
 
 # Failure reasons, PS3.18 table I.2-2 and PS3.7 annex C.
 CANNOT_UNDERSTAND = 0xC000

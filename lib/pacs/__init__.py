@@ -21,11 +21,11 @@ from pydicom.dataset import Dataset
 
 from ..dicom.files import atomic_write
 from ..types import InputError
-from .embedded_files import Incoming, NotInPacs, check_incoming, instance_uids, made
-from .embedded_index import FILE_NAME, PacsIndex
-from .embedded_json import read_header
-from .embedded_retrieve import PacsRetrieve
-from .embedded_store import (
+from .files import Incoming, NotInPacs, check_incoming, instance_uids, made
+from .headers import read_header
+from .index import FILE_NAME, PacsIndex
+from .retrieve import PacsRetrieve
+from .store import (
     CANNOT_UNDERSTAND,
     DUPLICATE_INSTANCE,
     OTHER_STUDY,

@@ -16,14 +16,14 @@ from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian
 
 from ..types import InputError
-from .embedded_files import NotInPacs
-from .embedded_json import Header, Json, bulk_value, metadata, read_header
-from .embedded_pixels import is_compressed, native_pixels, number_of_frames, stored_frames
-from .embedded_rendered import FORMATS, parse_look
-from .embedded_search import PacsSearch
-from .embedded_store import instance_url
-from .embedded_transcode import to_explicit_little
-from .embedded_worker import isolated_raw_frames, isolated_render
+from .files import NotInPacs
+from .frames import is_compressed, native_pixels, number_of_frames, stored_frames
+from .headers import Header, Json, bulk_value, metadata, read_header
+from .rendered import FORMATS, parse_look
+from .search import PacsSearch
+from .store import instance_url
+from .transcode import to_explicit_little
+from .worker import isolated_raw_frames, isolated_render
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,12 @@ class PacsRetrieve(PacsSearch):
             InputError: If it cannot be converted.
         """
         out = BytesIO()
-        to_explicit_little(read_header(path)).save_as(out, write_like_original=False)
+        try:
+            to_explicit_little(read_header(path)).save_as(out, write_like_original=False)
+        except (InputError, OSError):
+            raise
+        except Exception as error:  # pydicom raises anything on values that cannot be written
+            raise InputError(f"the instance cannot be written as Explicit VR Little Endian: {error}") from error
         return out.getvalue()
 
     # -- pixels and bulk data
