@@ -170,6 +170,25 @@ def doctor(studies: Annotated[Path, typer.Argument(help="folder of images: NIfTI
     raise typer.Exit(run_doctor(studies, Console()))
 
 
+bench = typer.Typer(no_args_is_help=True, help="Measure how fast things are on this machine.")
+app.add_typer(bench, name="bench")
+
+
+@bench.command("read")
+def bench_read(
+    slices: Annotated[int, typer.Option(help="slices of the series", min=2)] = 200,
+    size: Annotated[int, typer.Option(help="rows and columns of each", min=16)] = 512,
+    repeats: Annotated[int, typer.Option(help="rounds that count", min=1)] = 5,
+) -> None:
+    """Read a series of uncompressed slices with our reader and, in the same run, with MONAI's and SimpleITK's."""
+    from rich.console import Console
+
+    from monailabel_app.benchmarks import benchmark_reading
+    from monailabel_app.tables import reading_table
+
+    Console().print(reading_table(benchmark_reading(slices, size, repeats)))
+
+
 def _tell_progress(done: int, total: int, image: str) -> None:
     logging.getLogger(__name__).info("%d of %d: %s", done, total, image)
 

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from .client import infer, server_info
-from .patients import Patient, own_patients, phantom_patients
+from .patients import Patient, is_volume, own_patients, phantom_patients
 from .process import Server, launch_server, signals_end_the_block
 from .roots import APP_DIR, CONFIGS_DIR, lib_module
 from .tables import models_table, results_tables
@@ -102,8 +102,8 @@ def run_demo(options: Options) -> int:
 def _patients(options: Options, steps: Steps) -> tuple[list[Patient], Path]:
     if options.studies is not None:
         with steps.step(f"Studies in {escape(str(options.studies))}"):
-            patients = own_patients(options.studies, options.limit)
-            names = ", ".join(f"{p.image_id}{'' if p.truth else ' (no mask)'}" for p in patients)
+            patients = own_patients(options.studies, options.limit, options.folder / "series")
+            names = ", ".join(f"{p.name}{'' if p.truth else ' (no mask)'}" for p in patients)
             steps.console.print(f"      chosen: {escape(names)}")
         return patients, options.studies
     with steps.step(f"Phantom patients in {escape(str(options.folder / 'studies'))}") as progress:
@@ -140,9 +140,17 @@ def _try_models(server: Server, patients: list[Patient], options: Options, steps
     steps.console.print(*results_tables(rows, steps.console.width), models_table(info))
     for answer in answers:
         if answer.error:
-            steps.console.print(f"[red]{answer.model} on {answer.view.patient.image_id}:[/red] {escape(answer.error)}")
+            steps.console.print(f"[red]{answer.model} on {answer.view.patient.name}:[/red] {escape(answer.error)}")
+    _tell_warnings(answers, steps.console)
     _draw_all(rows, options.folder / "pictures", steps)
     return answers
+
+
+def _tell_warnings(answers: list[Answer], console: Console) -> None:
+    """What the server had to say about an image, each thing once."""
+    notes = [(a.view.patient.name, note) for a in answers for note in a.params.get("warnings", [])]
+    for text in dict.fromkeys(f"{name}: {note}" for name, note in notes):
+        console.print(f"      [yellow]note:[/yellow] {escape(text)}")
 
 
 def _config(model: str) -> ModelConfig:
@@ -162,7 +170,7 @@ def _infer_all(server: Server, models: dict[str, str], patients: list[Patient], 
         task = progress.add_task("", total=len(models) * len(views))
         for model, kind in models.items():
             for view in views:
-                progress.update(task, description=escape(f"{model} on {view.patient.image_id}"))
+                progress.update(task, description=escape(f"{model} on {view.patient.name}"))
                 answers.append(infer(server, model, kind, view))
                 progress.advance(task)
     return answers
@@ -192,21 +200,26 @@ def _draw_all(rows: list[tuple[Answer, Score]], folder: Path, steps: Steps) -> N
 
         for answer, found in progress.track(rows, description="drawing"):
             if not answer.error:
-                draw(answer, found, folder / f"{answer.view.patient.image_id}-{answer.model}.png")
+                draw(answer, found, folder / f"{_file_name(answer.view.patient.name)}-{answer.model}.png")
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_.[]() " else "_" for c in name)
 
 
 def _tell_addresses(console: Console, server: Server, options: Options) -> None:
     url = server.url
     studies = options.studies or options.folder / "studies"
+    files = any(is_volume(path) for path in studies.iterdir())
     console.print(f"[bold]\\[{STEPS}/{STEPS}][/bold] Where to look")
     lines: list[tuple[str, Any]] = [
         ("Start page", f"{url}/"),
         ("REST interface", f"{url}/docs"),
         ("OHIF", f"{url}/ohif/"),
-        ("", "reads DICOM: it lists the studies of a DICOMweb server, but none of a NIfTI folder"),
-        ("", "such as this one; a DICOMweb store that is built in comes with the next release"),
+        *([("", "shows DICOM: it lists nothing of a folder of NIfTI or NRRD files such as this one")] if files else []),
         ("3D Slicer", f"module MONAI Label, server address {url}; then Next Sample, then Run"),
-        ("Studies", f"{studies}  (what you submit goes to labels/final there)"),
+        ("DICOMweb", f"{url}/dicom-web/" if not files else "only for folders of DICOM files"),
+        ("Studies", f"{studies}  (what you submit is kept there)"),
     ]
     for name, text in lines:
         console.print(f"      {name:<15} {escape(text)}", soft_wrap=True)

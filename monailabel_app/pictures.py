@@ -196,8 +196,8 @@ def _draw_presence(axes: Axes, answer: Answer, shown: list[int]) -> None:
 
 def _title(figure: Figure, answer: Answer, score: Score) -> None:
     height_in = figure.get_figheight()
-    image_id, version = answer.view.patient.image_id, answer.params.get("version", "")
-    figure.text(0.012, 1 - 0.1 / height_in, image_id, fontsize=11, weight="bold", color=INK, va="top")
+    name, version = answer.view.patient.name, answer.params.get("version", "")
+    figure.text(0.012, 1 - 0.1 / height_in, name, fontsize=11, weight="bold", color=INK, va="top")
     below = f"{answer.model}, version {version}: {summary(score)}"
     figure.text(0.012, 1 - 0.34 / height_in, below, fontsize=8.5, color=INK, va="top")
     handles = _legend(answer)

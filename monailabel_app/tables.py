@@ -15,6 +15,8 @@ from .truth import HIT_IOU, Answer, Score
 if TYPE_CHECKING:
     from lib.versions import VersionRecord
 
+    from .benchmarks import ReadingBenchmark
+
 NONE = "-"
 STAGES = ("read", "infer", "post", "write")
 COUNTS = ("\nfound", "\nthere", "\nhit", "\nfalse", "ml\nfound", "ml\nthere", "\nDice")
@@ -56,7 +58,7 @@ def _by_model(title: str, headers: Iterable[str], rows: Rows, cells: Iterable[li
         if answer.model != model:
             model = answer.model
             table.add_row(f"[bold]{model}[/bold]")
-        table.add_row(f"  {escape(answer.view.patient.image_id)}", *(["failed"] if answer.error else line))
+        table.add_row(f"  {escape(answer.view.patient.name)}", *(["failed"] if answer.error else line))
     return table
 
 
@@ -82,6 +84,19 @@ def models_table(info: Mapping[str, Any]) -> Table:
         told = f"{last['version']} {last['reason']}" if last else "none on this machine yet"
         kept = str(len(stats.get("versions", []))) if stats else NONE
         table.add_row(model, str(about.get("type", NONE)), str(about.get("version", NONE)), kept, escape(told))
+    return table
+
+
+def reading_table(measured: ReadingBenchmark) -> Table:
+    """How fast each reader reads one series, and how ours compares."""
+    title = f"Reading {measured.n_slices} raw slices of {measured.size} x {measured.size}, medians"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 2, 0, 0))
+    for header in ("reader", "seconds", "slices/s", "ours is faster by"):
+        table.add_column(header, justify="left" if header == "reader" else "right")
+    ours = next(iter(measured.seconds.values()))
+    for reader, seconds in measured.seconds.items():
+        ratio = f"{seconds / ours:.1f} x"
+        table.add_row(reader, f"{seconds:.3f}", f"{measured.slices_per_s[reader]:.0f}", ratio)
     return table
 
 

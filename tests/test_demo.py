@@ -19,7 +19,7 @@ import requests
 from PIL import Image
 
 from lib.configs import load_configs
-from lib.phantom import head_stack, write_nifti
+from lib.phantom import head_stack, write_dicom, write_nifti
 from lib.registry import build_network
 from lib.types import InputError
 from lib.versions import VersionStore
@@ -155,7 +155,7 @@ def test_phantoms_are_made_once(tmp_path):
     made = []
     patients = phantom_patients(tmp_path, lambda done, total: made.append((done, total)))
     assert made == [(0, 4), (1, 4), (2, 4), (3, 4)]
-    assert [p.image_id for p in patients] == ["phantom-a__visit1", "phantom-a__visit2", "phantom-b", "phantom-healthy"]
+    assert [p.name for p in patients] == ["phantom-a__visit1", "phantom-a__visit2", "phantom-b", "phantom-healthy"]
     lesions = [len(true_lesions(load_view(p, _config(MODELS[1])), 0.05)) for p in patients]
     assert lesions[:2] == [2, 2]
     assert lesions[3] == 0
@@ -172,29 +172,42 @@ def test_phantoms_are_made_once(tmp_path):
 
 
 def test_own_patients_prefers_labelled_images(studies):
-    assert [p.image_id for p in own_patients(studies, 3)] == ["p1", "p2", "a [new]"]
-    assert [p.truth is not None for p in own_patients(studies, 3)] == [True, True, False]
-    assert [p.image_id for p in own_patients(studies, 1)] == ["p1"]
+    assert [p.image_id for p in own_patients(studies, 3, studies)] == ["p1", "p2", "a [new]"]
+    assert [p.truth is not None for p in own_patients(studies, 3, studies)] == [True, True, False]
+    assert [p.image_id for p in own_patients(studies, 1, studies)] == ["p1"]
+
+
+def test_series_of_a_dicom_folder_are_chosen_by_patient_and_date(tmp_path):
+    studies = tmp_path / "studies"
+    for patient in ("P2", "P1"):
+        write_dicom(small_phantom(1), studies / patient, patient_id=patient)
+    for path in list((studies / "P2").iterdir()):  # both series in one folder, as on a disc
+        path.rename(studies / "P1" / f"second-{path.name}")
+    first, second = own_patients(studies, 3, tmp_path / "links")
+    assert (first.name.split()[0], second.name.split()[0]) == ("P1", "P2")
+    views = [load_view(patient, _config(MODELS[0])) for patient in (first, second)]
+    assert [view.frames.shape for view in views] == [(8, 96, 96)] * 2
+    assert first.image_id != second.image_id
 
 
 def test_unusable_folders_say_what_is_expected(tmp_path):
-    with pytest.raises(InputError, match=r"no such folder.*Expected image volumes"):
-        own_patients(tmp_path / "missing", 3)
+    with pytest.raises(InputError, match=r"no such folder.*Expected image files"):
+        own_patients(tmp_path / "missing", 3, tmp_path)
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(InputError, match="is a file"):
-        own_patients(tmp_path / "notes.txt", 3)
+        own_patients(tmp_path / "notes.txt", 3, tmp_path)
     with pytest.raises(InputError, match="no image found"):
-        own_patients(tmp_path, 3)
+        own_patients(tmp_path, 3, tmp_path)
     (tmp_path / "IM0001.dcm").write_bytes(b"")
-    with pytest.raises(InputError, match="DICOMweb"):
-        own_patients(tmp_path, 3)
+    with pytest.raises(InputError, match="lesionloop doctor"):
+        own_patients(tmp_path, 3, tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, monkeypatch):
     (tmp_path / "image.nii.gz").write_bytes(b"")
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # the superuser may write everywhere
-    with pytest.raises(InputError, match=r"datastore_v2\.json"):
-        own_patients(tmp_path, 3)
+    with pytest.raises(InputError, match="cannot be written to"):
+        own_patients(tmp_path, 3, tmp_path)
 
 
 def test_a_taken_port_names_the_port_and_the_way_out():
@@ -223,7 +236,7 @@ def test_addresses():
 def answer(tmp_path) -> Answer:
     """A segmentation that says exactly the truth."""
     stack = small_phantom(5, 2)
-    patient = Patient("p", tmp_path / "p.nii.gz", tmp_path / "truth.nii.gz")
+    patient = Patient("p", tmp_path / "p.nii.gz", tmp_path / "truth.nii.gz", "p")
     write_nifti(stack, patient.image, patient.truth)
     view = load_view(patient, _config(MODELS[1]))
     findings = [{"box_lps_mm": box} for box in true_lesions(view, 0.0)]

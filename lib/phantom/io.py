@@ -24,7 +24,12 @@ def write_nifti(stack: PhantomStack, image_path: str | Path, mask_path: str | Pa
     """
     _save_nifti(stack.image, stack.affine, Path(image_path))
     if mask_path is not None:
-        _save_nifti(stack.mask, stack.affine, Path(mask_path))
+        write_mask(stack, mask_path)
+
+
+def write_mask(stack: PhantomStack, path: str | Path) -> None:
+    """Write the 0/1 mask (uint8) as :func:`write_nifti` does."""
+    _save_nifti(stack.mask, stack.affine, Path(path))
 
 
 def _save_nifti(array: NDArray[np.generic], affine: NDArray[np.float64], path: Path) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -15,6 +16,7 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferImageType
 from monailabel.utils.async_tasks.task import AsyncTask
 
 from .checks import bad_request, check_model, check_name
+from .downloads import nifti_of
 from .params import BATCH_KEYS, SAMPLE_KEYS, SCORING_KEYS, TRAIN_KEYS, Check, check_params
 from .stock import STORE_LOCK, GuardedRoute, label_app, settled_json, store, user_of
 
@@ -43,7 +45,16 @@ def next_sample(request: Request, strategy: str, params: Params = None) -> Respo
     given = {"ts": int(time.time()), "client_id": user_of(request) or checked.get("client_id")}
     with STORE_LOCK:
         store().update_image_info(sample["id"], {"strategy": {**info.get("strategy", {}), strategy: given}})
-    return settled_json(lambda: {**sample, **store().get_image_info(sample["id"])})
+    return settled_json(lambda: {**sample, **store().get_image_info(sample["id"]), **_as_file(sample)})
+
+
+def _as_file(sample: dict[str, Any]) -> dict[str, str]:
+    """Path and name of the image as one file: 3D Slicer's module opens neither folders nor names without an ending."""
+    path = Path(sample["path"])
+    if not path.is_dir():
+        return {}
+    file = nifti_of(sample["id"], path)
+    return {"path": str(file), "name": file.name}
 
 
 @router.get("/train/", summary="Get the state of the training", tags=["Train"])
