@@ -104,6 +104,7 @@ def _readers(folder: Path, files: list[Path]) -> dict[str, Callable[[], object]]
         MONAI: lambda: monai(folder),
         "MONAI ITKReader without LoadImage": lambda: _itk_reader(folder),
         "SimpleITK": lambda: _simple_itk(folder),
+        "pydicom alone, unsorted": lambda: [dcmread(file).pixel_array for file in files],
     }
 
 

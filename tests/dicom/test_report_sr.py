@@ -129,6 +129,9 @@ def test_an_unsupported_sentence_is_not_shown_as_a_finding(series):
     findings = next(i for i in dataset.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "59776-5")
     names = [item.ConceptNameCodeSequence[0].CodeMeaning for item in findings.ContentSequence]
     assert names == ["Finding", "Not supported by any finding", "Finding"]
+    texts = [item.TextValue for item in findings.ContentSequence]
+    assert texts[1] == "[not supported by any finding] No midline shift."
+    assert read_report(dataset).report.sections["findings"][1].text == "No midline shift."
 
 
 def test_an_amendment_names_what_it_amends(series, tmp_path):

@@ -3,7 +3,8 @@
 
 A section is a CONTAINER headed by a code of CID 7001, a sentence a TEXT named by a code of CID 7002 (TID 2002). What a
 sentence rests on hangs below it: the lesions it speaks of (INFERRED FROM) and a confidence (HAS PROPERTIES). A
-sentence that no finding supports is not named a finding but by a code that says so, which every viewer shows.
+sentence that no finding supports is named by a code that says so, and because viewers such as OHIF show a sentence
+without its name, the text itself begins with :data:`UNSUPPORTED_MARK`, which is taken off again in reading.
 
 ======== =============== ================= ==========================================
 status   Completion Flag Verification Flag beside (PS3.3 C.17.2)
@@ -57,6 +58,9 @@ UNNAMED_SECTION = "report"
 """Section of sentences that stand under no heading."""
 MAX_DEPTH = 16
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\s*\n\s*")
+
+
+UNSUPPORTED_MARK = "[not supported by any finding] "
 
 
 @dataclass(frozen=True)
@@ -167,8 +171,8 @@ def _exact_name(name: str) -> ContentItem:
 def _sentence(sentence: Sentence, statement: Code) -> ContentItem:
     evidence = [text(codes.DCM.LesionIdentifier, str(i), INFERRED_FROM) for i in sentence.finding_ids]
     confidence = number(sr_codes.CONFIDENCE, sentence.confidence, sr_codes.NO_UNITS, HAS_PROPERTIES)
-    name = statement if sentence.supported else sr_codes.UNSUPPORTED
-    return with_children(text(name, sentence.text, CONTAINS), [*evidence, confidence])
+    name, mark = (statement, "") if sentence.supported else (sr_codes.UNSUPPORTED, UNSUPPORTED_MARK)
+    return with_children(text(name, mark + sentence.text, CONTAINS), [*evidence, confidence])
 
 
 def read_report(dataset_or_path: Dataset | str | os.PathLike[str]) -> StoredReport:
@@ -226,11 +230,13 @@ def _read_sentences(section: Dataset) -> Iterator[Sentence]:
         if is_named(item, sr_codes.EXACT_NAME):
             continue
         confidence = number_of(item, sr_codes.CONFIDENCE)
+        supported = not is_named(item, sr_codes.UNSUPPORTED)
+        written = read_text(item)
         yield Sentence(
-            text=read_text(item),
+            text=written if supported else written.removeprefix(UNSUPPORTED_MARK),
             finding_ids=tuple(int(read_text(i)) for i in children(item, "TEXT", codes.DCM.LesionIdentifier)),
             confidence=1.0 if confidence is None else confidence,
-            supported=not is_named(item, sr_codes.UNSUPPORTED),
+            supported=supported,
         )
 
 
