@@ -84,7 +84,7 @@ def examine(folder: Path, models: dict[str, ModelConfig], progress: Progress | N
         InputError: If there is no such folder.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
+        raise InputError(f"{folder}: no such folder; doctor looks into folders, for a PACS use a viewer's study list")
     found = find_series(folder)
     volumes = _volume_files(folder)
     others = {_name(one, folder): f"{one.facts.modality}, {len(one.files)} object(s)" for one in found.non_images}

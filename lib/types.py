@@ -128,7 +128,7 @@ class Sequence:
         """Where slices end along the stack in mm, (T + 1,): half way to their neighbours, the outer ones as far."""
         centres = np.asarray(self.positions, dtype=np.float64)
         if len(centres) < 2:
-            step = float(np.linalg.norm(self.affine_lps[:3, 2]))
+            step = float(np.linalg.norm(self.affine_lps[:3, 2]))  # the thickness, as good as it is known
             return np.array([centres[0] - step / 2, centres[0] + step / 2])
         between = (centres[:-1] + centres[1:]) / 2
         first, last = centres[0] - (between[0] - centres[0]), centres[-1] + (centres[-1] - between[-1])

@@ -22,7 +22,7 @@ from monailabel.utils.async_tasks.task import AsyncTask
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from .serving import datastore, dicomweb, inference, login, pages, proxy, tasks, viewer
+from .serving import datastore, dicomweb, downloads, inference, login, pages, proxy, tasks, viewer
 from .serving.auth import Authentication, BrowserSessions, LoginLimiter, Tokens
 from .serving.guards import BodyLimit, RequestGuard
 from .serving.pool import InferencePool
@@ -40,6 +40,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     instance.on_init_complete()
     yield
     app.state.pool.close()
+    downloads.forget_all()
     for method in ("train", "scoring", "batch_infer"):
         AsyncTask.stop(method)
 

@@ -233,7 +233,7 @@ def test_params_of_a_segmentation(tmp_path):
     assert set(params) == {
         *("label_names", "findings", "presence", "attention", "study", "model", "version", "weights_sha256"),
         *("spacing_mm", "n_frames", "latencies", "kind", "positions", "position_unit", "affine_lps"),
-        *("sop_instance_uids", "frame_numbers", "warnings"),
+        *("sop_instance_uids", "frame_numbers", "time_point", "part", "warnings"),
     }
     assert (params["kind"], params["position_unit"], params["warnings"]) == ("stack", "mm", [])
     assert set(params["latencies"]) == {"read", "infer", "post", "write", "total"}

@@ -22,7 +22,7 @@ from ..dicom.seg import read_seg
 from ..types import InputError
 from .archive import write_archive
 from .dicom_grid import mask_of_frames, series_grid, series_of
-from .dicom_labels import from_dicom, label_suffix, to_dicom
+from .dicom_labels import from_dicom, label_suffix, part_of, to_dicom
 from .documents import write_json
 from .incoming import read_label
 from .names import BOXES, FINAL, REPORT, TAGS, check_tag, check_uid
@@ -47,6 +47,9 @@ class DicomStore(Datastore):  # type: ignore[misc]
         kind: ``dicomweb`` or ``embedded``.
         search_filter: Attributes that images must have, e.g. ``{"Modality": "CT"}``; None for every image series.
     """
+
+    image_suffixes = (".dcm",)
+    """Of the files that :meth:`add_image` takes."""
 
     def __init__(
         self,
@@ -172,14 +175,14 @@ class DicomStore(Datastore):  # type: ignore[misc]
             requests.RequestException: If it does not answer, or does not take the label; the old one stays.
         """
         tag = _known_tag(label_tag)
-        series = series_of(Path(self.get_image_uri(image_id)))
+        info = _plain(label_info or {})
+        series = series_of(Path(self.get_image_uri(image_id)), part_of(info))
         label = read_label(
             Path(label_filename),
             tag,
             lambda: series_grid(series, image_id),
             lambda path: mask_of_frames(read_seg(path, series).mask, series),
         )
-        info = _plain(label_info or {})
         with self._saving:
             dataset = to_dicom(label, series, info, self._next_time(image_id, label.tag))
             self._pacs.store(dataset)
@@ -233,7 +236,8 @@ class DicomStore(Datastore):  # type: ignore[misc]
         count = self._image(label_id).get("NumberOfSeriesRelatedInstances", "")  # a series may grow
         path = self._cache / "labels" / label_id / f"{facts.key[2]}.{count}{label_suffix(facts)}"
         if not path.is_file():
-            series = series_of(Path(self.get_image_uri(label_id)))
+            part = part_of(_read(self._label_file(facts.key[2])))
+            series = series_of(Path(self.get_image_uri(label_id)), part)
             from_dicom(self._pacs.instance(facts.key), facts, series, path)
         return str(path)
 
@@ -286,10 +290,11 @@ class DicomStore(Datastore):  # type: ignore[misc]
         """
         tag = check_tag(label_tag)
         with self._saving:
-            for facts in reversed(self._labels.of(check_uid(label_id), tag)):
-                if not facts.ours:
-                    raise InputError(f"the label '{tag}' of {label_id} was stored by another program; remove it there")
-                if not self._remove(facts):
+            labels = self._labels.of(check_uid(label_id), tag)
+            if labels and not labels[-1].ours:
+                raise InputError(f"the label '{tag}' of {label_id} was stored by another program; remove it there")
+            for facts in labels:
+                if facts.ours and not self._remove(facts):
                     raise InputError("this PACS does not let this app remove instances; remove the label there")
 
     # Lists
@@ -325,7 +330,17 @@ class DicomStore(Datastore):  # type: ignore[misc]
 
     def status(self) -> dict[str, Any]:
         """How many images and labels there are, and which images have boxes or a report."""
-        images = self._by_image()
+        try:
+            images = self._by_image()
+        except requests.RequestException as error:  # models can be listed, and images sent along, without the PACS
+            logger.error("%s does not answer", self._name, exc_info=error)
+            return {
+                "kind": self.kind,
+                "total": 0,
+                "completed": 0,
+                "label_tags": {},
+                "error": "the PACS does not answer",
+            }
         counts = [tag for own in images.values() for tag in own]
         return {
             "kind": self.kind,

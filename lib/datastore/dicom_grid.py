@@ -19,7 +19,7 @@ from ..dicom.seg import read_seg
 from ..dicom.types import DicomSeries
 from ..dicom.worker import read_series_isolated
 from ..transforms.labels import Grid
-from ..transforms.orient import sequence_geometry
+from ..transforms.orient import frame_origins_lps_mm, sequence_geometry
 from ..types import InputError, Sequence, SequenceKind, VolumeSeries
 
 READ_TIMEOUT_S = 120.0
@@ -28,19 +28,23 @@ _known: OrderedDict[str, DicomSeries] = OrderedDict()
 _lock = threading.Lock()
 
 
-def series_of(folder: Path) -> DicomSeries:
+def series_of(folder: Path, part: str | None = None) -> DicomSeries:
     """Read the one series in a folder; its pixels are left out, so that many can be remembered.
+
+    Args:
+        folder: With its files.
+        part: As in :func:`lib.dicom.series.read_series`.
 
     Raises:
         InputError: If the folder does not hold one series that can be read.
     """
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    key = state_of(files)
+    key = f"{part}:{state_of(files)}"
     with _lock:
         if key in _known:
             _known.move_to_end(key)
             return _known[key]
-    series = without_pixels(read_series_isolated(files, READ_TIMEOUT_S))
+    series = without_pixels(read_series_isolated(files, READ_TIMEOUT_S, part=part))
     with _lock:
         _known[key] = series
         while len(_known) > REMEMBERED:
@@ -78,42 +82,56 @@ def volumes_of(series: DicomSeries) -> tuple[Sequence, ...]:
 def series_grid(series: DicomSeries, name: str) -> Grid:
     """The grid of a series: (columns, rows, frames); of a dynamic one that of its first time point."""
     first = volumes_of(series)[0]
-    placed = first.kind is not SequenceKind.CINE
-    return Grid(name, sequence_geometry(first), placed=placed, n_times=len(volumes_of(series)))
+    geometry = sequence_geometry(first)
+    return Grid(
+        name,
+        geometry,
+        placed=first.kind is not SequenceKind.CINE,
+        n_times=len(volumes_of(series)),
+        origins_lps_mm=frame_origins_lps_mm(first, geometry),
+    )
 
 
 def mask_of_frames(frames: npt.NDArray[np.uint8], series: DicomSeries) -> npt.NDArray[np.uint8]:
-    """(T, H, W) in the order of the series' frames -> (X, Y, Z), of a dynamic series with several times (X, Y, Z, N).
-
-    A mask with pixels at one time point at most is that of one volume.
-    """
+    """(T, H, W) in the order of the series' frames -> (X, Y, Z), of a dynamic series (X, Y, Z, N)."""
     n_times = len(volumes_of(series))
-    by_time = frames.reshape(n_times, -1, *frames.shape[1:])
-    used = np.flatnonzero(by_time.any(axis=(1, 2, 3)))
-    if len(used) > 1:
-        return np.asarray(by_time.transpose(3, 2, 1, 0))
-    return np.asarray(by_time[used[0] if len(used) else 0].transpose(2, 1, 0))
+    if n_times == 1:
+        return np.asarray(frames.transpose(2, 1, 0))
+    return np.asarray(frames.reshape(n_times, -1, *frames.shape[1:]).transpose(3, 2, 1, 0))
 
 
-def frames_of_mask(mask: npt.NDArray[np.uint8], series: DicomSeries, time_point: int) -> npt.NDArray[np.uint8]:
+def frames_of_mask(mask: npt.NDArray[np.uint8], series: DicomSeries, time_point: int | None) -> npt.NDArray[np.uint8]:
     """(X, Y, Z[, N]) -> (T, H, W): the inverse of :func:`mask_of_frames`.
 
     Args:
         mask: On the grid of the series.
         series: Which one.
-        time_point: The volume that a mask of one volume is of, from 0.
+        time_point: The volume that a mask of one volume is of, from 0; may be None where there is only one.
 
     Raises:
-        InputError: If there is no such time point.
+        InputError: If it is not said, or there is no such time point.
     """
     if mask.ndim == 4:
         return np.ascontiguousarray(mask.transpose(3, 2, 1, 0)).reshape(-1, *mask.shape[1::-1])
     n_times = len(volumes_of(series))
-    if not 0 <= time_point < n_times:
-        raise InputError(f"there is no time point {time_point}; the series has 0 to {n_times - 1}")
     by_time = np.zeros((n_times, *mask.shape[::-1]), np.uint8)
-    by_time[time_point] = mask.transpose(2, 1, 0)
+    by_time[checked_time_point(time_point, n_times)] = mask.transpose(2, 1, 0)
     return by_time.reshape(-1, *by_time.shape[2:])
+
+
+def checked_time_point(time_point: int | None, n_times: int) -> int:
+    """The volume that a label of one volume is of.
+
+    Raises:
+        InputError: If there are several and it is not said which, or there is no such volume.
+    """
+    if time_point is None and n_times > 1:
+        raise InputError(
+            f"the image has {n_times} volumes: say in the label's info which one, time_point 0 to {n_times - 1}"
+        )
+    if not 0 <= (time_point or 0) < n_times:
+        raise InputError(f"there is no time point {time_point}; the image has 0 to {n_times - 1}")
+    return time_point or 0
 
 
 def read_seg_mask(path: Path, folder: Path) -> npt.NDArray[np.uint8]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from ..dicom.sr.report import read_report, report_dataset
 from ..dicom.types import DicomSeries
 from ..transforms.labels import read_mask, write_mask
 from ..types import Finding, InputError, Source
-from .dicom_grid import frames_of_mask, mask_of_frames, series_grid, series_of
+from .dicom_grid import checked_time_point, frames_of_mask, mask_of_frames, series_grid, series_of, volumes_of
 from .documents import on_array, on_frames, write_json
 from .incoming import Incoming, findings_json
 from .names import ORIGINAL
@@ -110,10 +112,14 @@ def to_dicom(label: Incoming, series: DicomSeries, info: dict[str, Any], created
         return report_dataset(label.report, series, source=source if source != Source() else None, **given)
     findings = label.findings or ()
     geometry = series_grid(series, image_uid).geometry
-    dataset = boxes_dataset(on_array(list(findings), geometry), series, source, **given)
+    times = label.time_points or (_time_point(info),) * len(findings)
+    dataset = boxes_dataset(at_times(on_array(list(findings), geometry), times, series), series, source, **given)
     if not geometry.frames_are_slices:
         block = dataset.private_block(PRIVATE_GROUP, PRIVATE_CREATOR, create=True)
-        block.add_new(FINDINGS_ELEMENT, "UT", json.dumps(findings_json(findings)))
+        own = findings_json(findings) | time_keys(
+            [checked_time_point(k, len(volumes_of(series))) for k in times], series
+        )
+        block.add_new(FINDINGS_ELEMENT, "UT", json.dumps(own))
     return dataset
 
 
@@ -130,16 +136,59 @@ def seg_of_result(result: Path, image: Path, info: dict[str, Any]) -> Dataset:
     """
     if not image.is_dir():
         raise InputError("a DICOM SEG needs an image that is DICOM; ask for the mask as a file (output=image)")
-    series = series_of(image)
+    series = series_of(image, part_of(info))
     mask = read_mask(result, series_grid(series, image.name)).values
     return to_dicom(Incoming(ORIGINAL, mask=mask), series, info, datetime.now())
 
 
-def _time_point(info: dict[str, Any]) -> int:
+def part_of(info: dict[str, Any]) -> str | None:
+    """Which images of a series that holds several parts a label is of."""
+    return info.get("part") or _params(info).get("part") or None
+
+
+def at_times(findings: list[Finding], times: Iterable[int | None], series: DicomSeries) -> list[Finding]:
+    """Findings on the planes of a volume -> on the frames of the series, in which the volumes follow each other.
+
+    Raises:
+        InputError: If the series has several volumes and it is not said which, or there is no such volume.
+    """
+    n_times, n_slices = len(volumes_of(series)), len(volumes_of(series)[0].positions)
+    offsets = [checked_time_point(time, n_times) * n_slices for time in times]
+    return [_moved_by(finding, offset) for finding, offset in zip(findings, offsets, strict=True)]
+
+
+def by_time(findings: Iterable[Finding], series: DicomSeries) -> tuple[list[Finding], list[int]]:
+    """The inverse of :func:`at_times`; a finding on several volumes becomes one finding on each."""
+    found: list[Finding] = []
+    times: list[int] = []
+    n_slices = len(volumes_of(series)[0].positions)
+    for finding in findings:
+        for time in sorted({t // n_slices for t in finding.boxes}) or [0]:
+            own = {t: box for t, box in finding.boxes.items() if t // n_slices == time}
+            scores = {t: score for t, score in finding.frame_scores.items() if t in own}
+            number = finding.id if finding.id not in {f.id for f in found} else max(f.id for f in found) + 1
+            found.append(_moved_by(replace(finding, id=number, boxes=own, frame_scores=scores), -time * n_slices))
+            times.append(time)
+    return found, times
+
+
+def _moved_by(finding: Finding, offset: int) -> Finding:
+    boxes = {t + offset: box for t, box in finding.boxes.items()}
+    return replace(finding, boxes=boxes, frame_scores={t + offset: s for t, s in finding.frame_scores.items()})
+
+
+def time_keys(times: list[int], series: DicomSeries) -> dict[str, Any]:
+    """What a document says about the volumes of its findings; nothing where there is only one volume."""
+    if len(volumes_of(series)) == 1 or not times:
+        return {}
+    return {"time_point": times[0]} if len(set(times)) == 1 else {"time_points": times}
+
+
+def _time_point(info: dict[str, Any]) -> int | None:
     params = _params(info)
-    value = info.get("time_point", params.get("time_point", 0))
+    value = info.get("time_point", params.get("time_point"))
     try:
-        return int(value or 0)
+        return None if value in (None, "") else int(value)
     except (TypeError, ValueError) as error:
         raise InputError(f"time_point is {value!r}; it must be a whole number") from error
 
@@ -167,7 +216,8 @@ def from_dicom(dataset: Dataset, facts: LabelFacts, series: DicomSeries, path: P
     own = _own_findings(dataset) if facts.ours else None
     if own is None:
         boxes = read_boxes(dataset, series)
-        own = findings_json(tuple(on_frames(list(boxes.findings), grid.geometry)))
+        found, times = by_time(boxes.findings, series)
+        own = findings_json(tuple(on_frames(found, grid.geometry))) | time_keys(times, series)
         _log(dataset, boxes.problems)
     write_json(own, path)
 

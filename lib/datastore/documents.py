@@ -63,7 +63,7 @@ def findings_of(data: dict[str, Any], grid: Grid, name: str) -> list[Finding]:
         InputError: If it is neither, a value is wrong, or a box is on a frame that the image does not have.
     """
     if is_markups(data):
-        return findings_from_markups(data, grid.geometry, name)
+        return findings_from_markups(data, grid, name)
     found = data.get("findings")
     if not isinstance(found, list):
         raise InputError(f'{name}: boxes are {{"findings": [...]}} or a 3D Slicer Markups file')
@@ -76,6 +76,20 @@ def findings_of(data: dict[str, Any], grid: Grid, name: str) -> list[Finding]:
     for finding in findings:
         _check_boxes(finding, grid, name)
     return findings
+
+
+def time_points_of(data: dict[str, Any], count: int, name: str) -> tuple[int, ...] | None:
+    """Which volume of a dynamic image each of ``count`` findings is on: ``time_point``, or ``time_points`` one by one.
+
+    Raises:
+        InputError: If they are not whole numbers, one for each finding.
+    """
+    given = data.get("time_points", [data["time_point"]] * count if data.get("time_point") is not None else None)
+    if given is None:
+        return None
+    if not isinstance(given, list) or len(given) != count or not all(type(k) is int and k >= 0 for k in given):
+        raise InputError(f"{name}: time_point is one whole number, time_points are {count}, one for each finding")
+    return tuple(given)
 
 
 def _check_boxes(finding: Finding, grid: Grid, name: str) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..transforms.labels import MASK_SUFFIXES, Grid, mask_suffix, read_mask
 from ..types import Finding, InputError, Report
-from .documents import findings_of, holds_boxes, is_markups, read_json, report_of
+from .documents import findings_of, holds_boxes, is_markups, read_json, report_of, time_points_of
 from .names import BOXES, FINAL, ORIGINAL, REPORT, TAGS
 
 SegReader = Callable[[Path], npt.NDArray[np.uint8]]
@@ -28,6 +28,7 @@ class Incoming:
         tag: Where it belongs: boxes that 3D Slicer submits as ``final`` belong under ``boxes``.
         mask: (X, Y, Z) on the image's grid, of a mask.
         findings: Of boxes, on the frames that models see.
+        time_points: Volume that each finding is on, of boxes that say so.
         report: Of a report.
         as_is: The file can be kept as it is.
         suffix: Of the file to keep.
@@ -36,6 +37,7 @@ class Incoming:
     tag: str
     mask: npt.NDArray[np.uint8] | None = None
     findings: tuple[Finding, ...] | None = None
+    time_points: tuple[int, ...] | None = None
     report: Report | None = None
     as_is: bool = True
     suffix: str = ""
@@ -77,7 +79,9 @@ def _document(path: Path, tag: str, grid: Callable[[], Grid]) -> Incoming:
         return Incoming(tag, report=report_of(data, path.name), suffix=".json")
     if tag == BOXES or (tag in (FINAL, ORIGINAL) and holds_boxes(data)):
         findings = tuple(findings_of(data, grid(), path.name))
-        return Incoming(_boxes_tag(tag), findings=findings, as_is=not is_markups(data), suffix=".json")
+        times = time_points_of(data, len(findings), path.name)
+        own = _boxes_tag(tag)
+        return Incoming(own, findings=findings, time_points=times, as_is=not is_markups(data), suffix=".json")
     if tag in TAGS:
         raise InputError(f"{path.name}: a label with the tag '{tag}' is a mask, or a JSON file with findings or ROIs")
     return Incoming(tag, suffix=".json")

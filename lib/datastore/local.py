@@ -59,6 +59,8 @@ class LocalStore(LocalDatastore):  # type: ignore[misc]
     """
 
     kind = "local"
+    image_suffixes = (*IMAGE_SUFFIXES, ".dcm")
+    """Of the files that :meth:`add_image` takes."""
 
     def __init__(self, folder: Path, *, auto_reload: bool = True, read_only: bool = False) -> None:
         self._root = Path(folder).resolve()
@@ -127,8 +129,12 @@ class LocalStore(LocalDatastore):  # type: ignore[misc]
         """Hold the store against other threads and processes, and write the index at the end."""
         with self._mutex, self._file_lock:
             self._init_from_datastore_file()
-            yield self._datastore
-            self._update_datastore_file()
+            try:
+                yield self._datastore
+                self._update_datastore_file()
+            except BaseException:
+                self._config_ts = NEVER_READ  # what is in memory was not written: read it again
+                raise
 
     def _image(self, model: StoreModel, image_id: str) -> ImageLabelModel:
         entry = model.objects.get(check_image_id(image_id))

@@ -5,21 +5,23 @@ from __future__ import annotations
 
 import itertools
 import re
-from math import ceil, floor
 from typing import Any
 
 import numpy as np
 
 from ..transforms.geometry import VolumeGeometry
+from ..transforms.labels import Grid
 from ..types import Box, Finding, FloatArray, InputError
 
 # What lib.infers.writers puts into the names, because Slicer keeps nothing else: "lesion 2 0.87".
 OUR_NAME = re.compile(r"(?P<label>.+) (?P<id>\d+) (?P<score>[01]\.\d\d)")
 GENERIC_NAMES = re.compile(r"(Detection ROI|ROI|R|R_ROI|MarkupsROI)?[\s_-]*\d*", re.IGNORECASE)
 DEFAULT_LABEL = "lesion"
+EDGE_MM = 1e-3
+"""ROIs end at slice edges, and files round."""
 
 
-def findings_from_markups(data: dict[str, Any], geometry: VolumeGeometry, name: str) -> list[Finding]:
+def findings_from_markups(data: dict[str, Any], grid: Grid, name: str) -> list[Finding]:
     """One finding per ROI that has a control point; an ROI without one says that nothing was found.
 
     Label and score come from names that this app wrote; another name is the label, and the score is 1 because a
@@ -27,7 +29,7 @@ def findings_from_markups(data: dict[str, Any], geometry: VolumeGeometry, name: 
 
     Args:
         data: The document.
-        geometry: Of the image.
+        grid: Of the image.
         name: Of the file, for messages.
 
     Raises:
@@ -35,7 +37,7 @@ def findings_from_markups(data: dict[str, Any], geometry: VolumeGeometry, name: 
     """
     try:
         rois = [roi for roi in data["markups"] if roi["type"] != "ROI" or roi["controlPoints"]]
-        findings = [_finding(roi, number, geometry) for number, roi in enumerate(rois, 1)]
+        findings = [_finding(roi, number, grid) for number, roi in enumerate(rois, 1)]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{name}: cannot be read as 3D Slicer Markups ({reason})") from error
@@ -57,13 +59,13 @@ def _renumbered(finding: Finding, number: int) -> Finding:
     return Finding.from_json({**finding.to_json(), "id": number})
 
 
-def _finding(roi: dict[str, Any], number: int, geometry: VolumeGeometry) -> Finding:
+def _finding(roi: dict[str, Any], number: int, grid: Grid) -> Finding:
     if roi["type"] != "ROI" or roi.get("roiType", "Box") != "Box":
         raise ValueError(f"markup {number} is a {roi['type']}; only ROIs of type Box are boxes")
     label, number, score = _named(roi, number)
     corners = _corners_lps_mm(roi)
     low, high = corners.min(axis=0), corners.max(axis=0)
-    boxes = _boxes(corners, geometry)
+    boxes = _boxes(corners, grid)
     if not boxes:
         raise ValueError(f"ROI '{roi.get('name', number)}' lies outside the image")
     center = (low + high) / 2
@@ -103,15 +105,30 @@ def _corners_lps_mm(roi: dict[str, Any]) -> FloatArray:
     return np.asarray(corners * flip)
 
 
-def _boxes(corners_lps_mm: FloatArray, geometry: VolumeGeometry) -> dict[int, Box]:
+def _boxes(corners_lps_mm: FloatArray, grid: Grid) -> dict[int, Box]:
     """The outline on every frame whose centre lies in the ROI, else on the nearest one, cut at the image's edge."""
-    points = np.c_[corners_lps_mm, np.ones(8)] @ np.linalg.inv(geometry.affine_lps).T[:, :3]
-    (low_x, low_y, low_t), (high_x, high_y, high_t) = np.round(points.min(0), 4), np.round(points.max(0), 4)
-    width, height, n_frames = frame_size(geometry)
-    box = (max(low_x + 0.5, 0.0), max(low_y + 0.5, 0.0), min(high_x + 0.5, width), min(high_y + 0.5, height))
-    first, last = ceil(low_t), floor(high_t)
-    if first > last:
-        first = last = round((low_t + high_t) / 2)
-    if not (box[0] < box[2] and box[1] < box[3]):
-        return {}
-    return {t: tuple(float(v) for v in box) for t in range(max(first, 0), min(last, n_frames - 1) + 1)}  # type: ignore[misc]
+    width, height, n_frames = frame_size(grid.geometry)
+    affine = grid.geometry.affine_lps
+    origins = grid.origins_lps_mm
+    if origins is None:
+        origins = affine[:3, 3] + np.arange(n_frames)[:, None] * affine[:3, 2]
+    normal = np.cross(affine[:3, 0], affine[:3, 1])
+    normal /= np.linalg.norm(normal)
+    extent, places = corners_lps_mm @ normal, origins @ normal
+    low, high = extent.min() - EDGE_MM, extent.max() + EDGE_MM
+    inside = np.flatnonzero((places >= low) & (places <= high))
+    if not len(inside) and places.min() <= high and places.max() >= low:
+        inside = np.abs(places - (low + high) / 2).argmin(keepdims=True)
+    boxes = {int(t): _outline(corners_lps_mm - origins[t], affine, width, height) for t in inside}
+    return {t: box for t, box in boxes.items() if box[0] < box[2] and box[1] < box[3]}
+
+
+def _outline(corners_mm: FloatArray, affine: FloatArray, width: int, height: int) -> Box:
+    """The box around corners, given from a frame's first pixel, on that frame, cut at its edge."""
+    x, y = np.round(np.linalg.pinv(affine[:3, :2]) @ corners_mm.T, 4)
+    return (
+        float(max(x.min() + 0.5, 0.0)),
+        float(max(y.min() + 0.5, 0.0)),
+        float(min(x.max() + 0.5, width)),
+        float(min(y.max() + 0.5, height)),
+    )

@@ -23,7 +23,7 @@ from .local_index import IMAGE_SUFFIXES
 logger = logging.getLogger(__name__)
 
 STORES = ("auto", "local", "embedded")
-RETRIES, RETRY_WAIT_MS = 3, 100
+RETRIES, RETRY_WAIT_MS = 2, 100
 """The client's own settings make a user wait half a minute to learn that a PACS is down."""
 LOOK_AT = 2000
 """Files that are looked at to find out whether a folder holds DICOM."""
@@ -55,7 +55,7 @@ class StoreSettings:
     stow_prefix: str | None = None
     search_filter: dict[str, Any] = field(default_factory=dict)
     cache_folder: str = ""
-    timeout_s: float = 60.0
+    timeout_s: float = 20.0
 
     @classmethod
     def from_monailabel(cls, settings: Any) -> StoreSettings:

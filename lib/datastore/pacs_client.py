@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 import uuid
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -57,6 +58,8 @@ class Pacs:
         self._filter = dict(search_filter or {})
         self._lock = threading.RLock()
         self._lists: dict[str, tuple[float, Any]] = {}
+        self._generation = 0
+        self._asking: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._orthanc_url: str | None = None
         self._orthanc_known = False
         self._delete_refused = False
@@ -64,6 +67,7 @@ class Pacs:
     def forget(self) -> None:
         """Ask anew next time."""
         with self._lock:
+            self._generation += 1
             self._lists.clear()
 
     def images(self) -> dict[str, dict[str, Any]]:
@@ -87,11 +91,25 @@ class Pacs:
         return list(self._fresh("labels", self._label_instances))
 
     def _fresh(self, name: str, ask: Any) -> Any:
+        """A list, asked for by one thread at a time; others that have a fresh one do not wait for it."""
+        known, _ = self._known(name)
+        if known is not None:
+            return known
+        with self._asking[name]:
+            known, generation = self._known(name)
+            if known is not None:
+                return known
+            asked, answer = time.monotonic(), ask()
+            with self._lock:
+                if generation == self._generation:  # nothing was saved meanwhile
+                    self._lists[name] = (asked, answer)
+            return answer
+
+    def _known(self, name: str) -> tuple[Any, int]:
+        """The list if it is fresh, else None; and how often lists have been forgotten."""
         with self._lock:
-            known = self._lists.get(name)
-            if known is None or time.monotonic() - known[0] > LIST_SECONDS:
-                self._lists[name] = known = (time.monotonic(), ask())
-            return known[1]
+            asked, answer = self._lists.get(name, (-LIST_SECONDS, None))
+            return (answer if time.monotonic() - asked <= LIST_SECONDS else None), self._generation
 
     def _image_series(self, search_filter: dict[str, Any]) -> dict[str, dict[str, Any]]:
         fields = [*INFO_KEYWORDS, "NumberOfSeriesRelatedInstances"]

@@ -18,6 +18,8 @@ class Store(Protocol):
 
     kind: str
     """``local``, ``embedded`` or ``dicomweb``."""
+    image_suffixes: tuple[str, ...]
+    """Of the files that can be added as images."""
 
     def list_images(self) -> list[str]:
         """Ids of all images."""

@@ -196,6 +196,10 @@ def _images(files: list[Path]) -> tuple[list[tuple[Path, Dataset]], list[str]]:
             f"{uid or 'no Series Instance UID'} (e.g. {path.name})" for uid, path in list(uids.items())[:6]
         )
         raise InputError(f"the files hold {len(uids)} series, give those of one: {listed}")
+    studies = {text_of(dataset, "StudyInstanceUID"): path for path, dataset in images}
+    if len(studies) > 1:
+        listed = "; ".join(f"{uid or 'no Study Instance UID'} (e.g. {path.name})" for uid, path in studies.items())
+        raise InputError(f"the files are of one series, but of {len(studies)} studies, give those of one: {listed}")
     return images, problems
 
 

@@ -64,7 +64,20 @@ def at_positions(planes: list[Plane]) -> list[list[Plane]]:
             columns.append([])
         columns[-1].append(planes[int(index)])
         last = float(distances[index])
+    _check_one_station(columns)
     return columns
+
+
+def _check_one_station(columns: list[list[Plane]]) -> None:
+    """Images at one distance along the normal lie one above the other, unless they are of several stations."""
+    for column in columns:
+        origins = _origins(column)
+        apart_mm = float(np.linalg.norm(origins - origins[0], axis=1).max())
+        if apart_mm > max(1.0, *(column[0].spacing_mm or (1.0, 1.0))):
+            raise InputError(
+                f"images in one plane lie {apart_mm:.0f} mm beside each other: the series holds several stations; give "
+                "the files of one"
+            )
 
 
 def _distances(planes: list[Plane]) -> FloatArray:

@@ -31,6 +31,7 @@ from ..predictor import Prediction, Predictor
 from ..registry import build_network
 from ..transforms.geometry import VolumeGeometry
 from ..transforms.load import load_study, misfit
+from ..transforms.orient import off_in_files
 from ..types import Finding, InputError, MaskArray, Sequence, Source
 from ..weights import file_sha256, load_weights
 from .requests import Request, flag, requested_device, thresholds, whole_number
@@ -143,7 +144,7 @@ class LesionInfer(InferTask):  # type: ignore[misc]
             Path of the result file (None with ``result_write_to_file`` false), and the parameters: label_names,
             findings, presence and attention per frame, study, model, version, weights_sha256, spacing_mm, n_frames,
             kind, where the frames are (positions, position_unit, affine_lps; sop_instance_uids and frame_numbers where
-            the frames are DICOM images), warnings about the image, latencies in s.
+            the frames are DICOM images), time_point and part as asked for, warnings about the image, latencies in s.
 
         Raises:
             InputError: If the image or a parameter cannot be used, or the model has no weights yet.
@@ -164,7 +165,8 @@ class LesionInfer(InferTask):  # type: ignore[misc]
         with clock.lap("post"):
             labelmap, findings = self.find(prediction, study.sequence, config, source)
             params = self._params(prediction, study.sequence, findings, source)
-            params["warnings"] = [*study.problems, *misfit(study.modality, config.input)]
+            params |= {"time_point": time_point, "part": part}
+            params["warnings"] = [*study.problems, *misfit(study.modality, config.input), *off_in_files(study.sequence)]
         with clock.lap("write"):
             file = self._file(Result(labelmap, findings, study.geometry), request, extension)
         params["latencies"] = clock.latencies()

@@ -64,7 +64,7 @@ def load_cases(
 
 def _load_case(ref: CaseRef, config: ModelConfig) -> Case:
     sequence, geometry = load_sequence(ref.image, config.input)
-    label = load_label(ref.label, geometry)
+    label = load_label(ref.label, geometry, sequence.kind)
     frames, grid = prepare(sequence, config.input)
     masks = prepare_label(label, grid, len(config.labels))
     return Case(ref.image_id, ref.patient, frames.astype(np.float16), masks)

@@ -69,9 +69,8 @@ class VolumeGeometry:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance between centres along column, row and frame index in mm."""
-        x, y, t = np.linalg.norm(self.affine_lps[:3, :3], axis=0)
-        return float(x), float(y), float(t)
+        """Distance between centres along column and row, and between frames along their normal, in mm."""
+        return affine_spacing_mm(self.affine_lps)
 
     @property
     def voxel_volume_ml(self) -> float:
@@ -136,6 +135,17 @@ def _mapped_box(index_to_index: FloatArray, boxes: dict[int, Box]) -> tuple[floa
         low_t,
         high_t,
     )
+
+
+def affine_spacing_mm(affine: FloatArray) -> tuple[float, float, float]:
+    """Distance between centres along the first and second index, and between planes along their normal, in mm.
+
+    Under gantry tilt the planes are nearer to each other than the step from one to the next is long.
+    """
+    x, y = np.linalg.norm(affine[:3, 0]), np.linalg.norm(affine[:3, 1])
+    normal = np.cross(affine[:3, 0], affine[:3, 1]) / (x * y)
+    length = np.linalg.norm(normal)  # below 1 where the first two axes are not at right angles
+    return float(x), float(y), float(abs(affine[:3, 2] @ normal) / length)
 
 
 def point_lps(affine_lps: FloatArray, x: float, y: float, t: float) -> tuple[float, float, float]:

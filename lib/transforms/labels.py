@@ -34,6 +34,7 @@ class Grid:
             on the model.
         placed: False for a cine, which lies nowhere in particular: labels only need its size.
         n_times: Volumes that a label may have.
+        origins_lps_mm: Centre of the first pixel of each frame that models see, (T, 3), where they are unevenly spaced.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Grid:
     frames_known: bool = True
     placed: bool = True
     n_times: int = 1
+    origins_lps_mm: FloatArray | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -138,14 +140,21 @@ def fitted(volume: npt.NDArray[np.uint8], affine_ras: FloatArray, grid: Grid, na
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in volume.shape])).reshape(3, -1)
     apart = np.abs((to_grid - steps)[:3, :3] @ corners + (to_grid - steps)[:3, 3:])
     turn = np.abs(steps[:3, :3])
-    if apart.max() > PLACE_TOLERANCE or not ((turn.sum(0) == 1).all() and (turn.sum(1) == 1).all()):
-        if not grid.placed and volume.shape == grid.shape:
-            return volume
+    whole = apart.max() <= PLACE_TOLERANCE and (turn.sum(0) == 1).all() and (turn.sum(1) == 1).all()
+    if not grid.placed and volume.shape == grid.shape and not (whole and _covers(steps, grid.shape)):
+        return volume
+    if not whole:
         raise InputError(
             f"{name}: a label of {volume.shape} voxels that are not voxels of image '{grid.name}' {grid.shape}: it has "
             "another spacing, or lies elsewhere in space; export it in the geometry of the image"
         )
     return _placed(volume, steps.astype(int), grid, name)
+
+
+def _covers(steps: FloatArray, shape: tuple[int, int, int]) -> bool:
+    """Whether a volume of this shape, after whole steps and turns, lies exactly on a grid of the same shape."""
+    ends = np.array([(0, 0, 0, 1), (*(n - 1 for n in shape), 1)]) @ steps.T
+    return sorted(map(tuple, np.sort(ends[:, :3], axis=0))) == [(0, 0, 0), tuple(n - 1 for n in shape)]
 
 
 def _placed(volume: npt.NDArray[np.uint8], steps: npt.NDArray[np.int_], grid: Grid, name: str) -> npt.NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from ..dicom.types import DicomSeries
 from ..dicom.worker import read_series_isolated
 from ..types import FloatArray, InputError, MaskArray, Sequence, SequenceKind, VolumeSeries
 from ..volumes.read import ImageFile, read_image_file
-from .geometry import RAS_TO_LPS, VolumeGeometry
+from .geometry import RAS_TO_LPS, VolumeGeometry, affine_spacing_mm
 from .labels import Grid, read_mask
 from .orient import oriented
 
@@ -103,8 +103,13 @@ def read_dicom(path: Path, part: str | None = None) -> DicomSeries:
     return read_series_isolated(files, READ_TIMEOUT_S, part=part)
 
 
-def load_label(path: Path, geometry: VolumeGeometry) -> MaskArray:
+def load_label(path: Path, geometry: VolumeGeometry, kind: SequenceKind = SequenceKind.STACK) -> MaskArray:
     """Read a labelmap that belongs to an image.
+
+    Args:
+        path: NIfTI, NRRD or MetaImage.
+        geometry: Of the image.
+        kind: Of the image; a label of a cine, which lies nowhere in particular, only needs its size.
 
     Returns:
         Label values, (T, H, W).
@@ -112,7 +117,9 @@ def load_label(path: Path, geometry: VolumeGeometry) -> MaskArray:
     Raises:
         InputError: If it cannot be read, its voxels are not voxels of the image, or a value lies beyond 0..255.
     """
-    return np.ascontiguousarray(geometry.to_frames(read_mask(path, Grid(path.name, geometry)).values))
+    return np.ascontiguousarray(
+        geometry.to_frames(read_mask(path, Grid(path.name, geometry, placed=kind is not SequenceKind.CINE)).values)
+    )
 
 
 def from_file(file: ImageFile, kind: SequenceKind) -> Sequence | VolumeSeries:
@@ -127,13 +134,13 @@ def from_file(file: ImageFile, kind: SequenceKind) -> Sequence | VolumeSeries:
 def _volume(file: ImageFile, index: int, kind: SequenceKind) -> Sequence:
     frames = file.array[..., index].transpose(2, 3, 1, 0)  # (X, Y, Z, C) -> (T, C, H, W)
     affine_lps: FloatArray = RAS_TO_LPS @ file.affine_ras
-    spacing_mm = np.linalg.norm(affine_lps[:3, :3], axis=0)
+    spacing_mm = affine_spacing_mm(affine_lps)
     channels = tuple(f"channel_{c}" for c in range(frames.shape[1]))
     return Sequence(
         frames=frames,
         kind=kind if kind in (SequenceKind.STACK, SequenceKind.CINE) else SequenceKind.STACK,
-        positions=tuple(float(t * spacing_mm[2]) for t in range(len(frames))),
-        spacing_mm=(float(spacing_mm[0]), float(spacing_mm[1])),
+        positions=tuple(t * spacing_mm[2] for t in range(len(frames))),
+        spacing_mm=spacing_mm[:2],
         affine_lps=affine_lps,
         channels=channels,
         channel_present=(True,) * len(channels),

@@ -49,7 +49,7 @@ def oriented(sequence: Sequence) -> tuple[Sequence, VolumeGeometry]:
         affine_lps=geometry.affine_lps,
         sop_instance_uids=tuple(sequence.sop_instance_uids[z] for z in order) if dicom and order is not None else (),
         frame_numbers=tuple(sequence.frame_numbers[z] for z in order) if dicom and order is not None else (),
-        origins_lps_mm=_origins_lps_mm(sequence, order, geometry),
+        origins_lps_mm=frame_origins_lps_mm(sequence, geometry),
         content_px=None,
     )
     return turned, geometry
@@ -72,11 +72,25 @@ def _positions_mm(
     return tuple(float(v) for v in np.abs(kept - kept[0]))
 
 
-def _origins_lps_mm(
-    sequence: Sequence, order: npt.NDArray[np.intp] | None, geometry: VolumeGeometry
-) -> FloatArray | None:
-    """Centres of the frames' first pixels, which may lie at another corner of the slices than before."""
+def frame_origins_lps_mm(sequence: Sequence, geometry: VolumeGeometry) -> FloatArray | None:
+    """Centres of the first pixels of the frames that models see, (T, 3) LPS mm; None where they are evenly spaced.
+
+    They may lie at another corner of the slices than the first pixels of the sequence.
+    """
+    order = _slices_of_frames(geometry)
     if sequence.origins_lps_mm is None or order is None:
         return None
     first_pixel = (np.linalg.inv(geometry.array_affine_lps) @ geometry.affine_lps)[:2, 3]
     return np.asarray(sequence.origins_lps_mm[order] + sequence.affine_lps[:3, :2] @ first_pixel)
+
+
+def off_in_files(sequence: Sequence) -> tuple[str, ...]:
+    """A warning where NIfTI and NRRD, which know even distances only, cannot say where the slices lie."""
+    if sequence.origins_lps_mm is None:
+        return ()
+    steps = np.arange(len(sequence.origins_lps_mm))[:, None] * sequence.affine_lps[:3, 2]
+    off_mm = np.linalg.norm(sequence.origins_lps_mm - sequence.affine_lps[:3, 3] - steps, axis=1).max()
+    return (
+        f"In a NIfTI or NRRD file, which knows even distances only, its slices lie up to {off_mm:.1f} mm off; the "
+        "findings and a DICOM SEG (output=dicom_seg) have the true places.",
+    )

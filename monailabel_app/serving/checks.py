@@ -89,7 +89,10 @@ def upload_suffix(file: UploadFile, allowed: tuple[str, ...], default: str = ".n
 
 
 def image_suffixes() -> tuple[str, ...]:
-    """Return the suffixes of images the store finds again, the longest first."""
+    """Return the suffixes of images that the store takes, the longest first; a store of another maker does not say."""
+    own = getattr(store(), "image_suffixes", None)
+    if own is not None:
+        return tuple(sorted(own, key=len, reverse=True))
     known = {pattern.lstrip("*").lower() for pattern in settings.MONAI_LABEL_DATASTORE_FILE_EXT} - {".json", ".xml"}
     return tuple(sorted(known, key=len, reverse=True))
 

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import requests
 from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from .dicomweb_paths import Target, target_of
@@ -24,7 +26,14 @@ def pacs_client() -> Any:
     return getattr(store(), "client", None)
 
 
+def store_refresh() -> Callable[[], None]:
+    """What makes the store look anew: a client may have stored an image or a label past it."""
+    refresh: Callable[[], None] = store().refresh
+    return refresh
+
+
 Client = Annotated[Any, Depends(pacs_client)]
+Refresh = Annotated[Callable[[], None], Depends(store_refresh)]
 
 
 @router.get("/dicom-web/{path:path}", summary="Search (QIDO-RS) or retrieve (WADO-RS)")
@@ -40,12 +49,15 @@ def read(request: Request, path: str, client: Client) -> Response:
 
 
 @router.post("/dicom-web/{path:path}", summary="Store instances (STOW-RS)")
-async def write(request: Request, path: str, client: Client) -> Response:
+async def write(request: Request, path: str, client: Client, refresh: Refresh) -> Response:
     """Store instances."""
     target: Target = target_of(request, path)
     if not _is_embedded(client):
-        return await forward_store(request, target)
-    return await store_instances(request, target, client)
+        answer = await forward_store(request, target)
+    else:
+        answer = await store_instances(request, target, client)
+    await run_in_threadpool(refresh)
+    return answer
 
 
 def _is_embedded(client: Any) -> bool:

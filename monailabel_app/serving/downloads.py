@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
-import atexit
+import os
 import shutil
 import tempfile
 import threading
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
+import psutil
+
 from ..roots import lib_module
 
-_LOCK = threading.Lock()
+PREFIX = "lesionloop-images-"
 KEPT = 16
 """Series that are kept as NIfTI, the ones downloaded last."""
+_making: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+"""By series, so that one does not wait for another."""
 
 
 def nifti_of(image_id: str, folder: Path) -> Path:
@@ -26,11 +31,19 @@ def nifti_of(image_id: str, folder: Path) -> Path:
     files = sorted(path for path in folder.iterdir() if path.is_file())
     state = lib_module("datastore.dicom_grid").state_of(files)
     path: Path = _folder() / state / f"{image_id}.nii.gz"
-    with _LOCK:
+    with _making[state]:
         if not path.is_file():
             lib_module("transforms.export").write_nifti(lib_module("transforms.load").read_dicom(folder).image, path)
             _forget_oldest()
+        path.parent.touch()
     return path
+
+
+def forget_all() -> None:
+    """Remove every file; at the end of the server, because they are images of patients."""
+    if _folder.cache_info().currsize:
+        shutil.rmtree(_folder(), ignore_errors=True)
+        _folder.cache_clear()
 
 
 def _forget_oldest() -> None:
@@ -41,6 +54,9 @@ def _forget_oldest() -> None:
 
 @cache
 def _folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="lesionloop-images-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    """A folder of this process; what killed processes left is removed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        pid = left.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from . import dicomweb
-from .dicomweb import Client
+from .dicomweb import Client, Refresh
 from .dicomweb_paths import SERVICES
 from .stock import GuardedRoute
 
@@ -25,9 +25,9 @@ def read(request: Request, path: str, client: Client) -> Response:
 
 
 @router.post("/proxy/dicom/{path:path}")
-async def write(request: Request, path: str, client: Client) -> Response:
+async def write(request: Request, path: str, client: Client, refresh: Refresh) -> Response:
     """Store (STOW-RS)."""
-    return await dicomweb.write(request, _without_service(path), client)
+    return await dicomweb.write(request, _without_service(path), client, refresh)
 
 
 def _without_service(path: str) -> str:

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import re
+import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Coroutine
@@ -17,6 +20,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
+from monailabel.config import settings as label_settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import (
@@ -33,6 +37,8 @@ logger = logging.getLogger(__name__)
 STATIC_DIR = Path(monailabel.__file__).parent / "endpoints" / "static"
 STORE_LOCK = threading.RLock()
 """Held while a route changes the store: MONAI Label's stores expect one change at a time."""
+
+ABSOLUTE_FOLDER = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+")
 
 T = TypeVar("T")
 
@@ -72,7 +78,10 @@ def error_answer(error: Exception) -> JSONResponse:
     """Turn an exception into an answer that tells the client what it can act on, and no more."""
     refusal = _input_error(error)
     if refusal:
-        return JSONResponse({"detail": str(refusal)}, 400)
+        return JSONResponse({"detail": without_folders(str(refusal))}, 400)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        logger.error("The disk is full", exc_info=error)
+        return JSONResponse({"detail": "The server's disk is full: nothing was changed. Make room and try again."}, 507)
     if isinstance(error, ImageNotFoundException | LabelNotFoundException):
         return JSONResponse({"detail": error.msg}, 404)
     if isinstance(error, MONAILabelException) and error.error == MONAILabelError.INVALID_INPUT:
@@ -82,6 +91,14 @@ def error_answer(error: Exception) -> JSONResponse:
     error_id = uuid.uuid4().hex[:8]
     logger.error("Request failed, error id %s", error_id, exc_info=error)
     return JSONResponse({"detail": f"The server failed; its log has the details under error id {error_id}."}, 500)
+
+
+def without_folders(text: str) -> str:
+    """Leave the names of files in a message, and not where they lie: a client has no use for the server's folders."""
+    for folder in (label_settings.MONAI_LABEL_STUDIES, tempfile.gettempdir()):
+        if folder.startswith("/") and len(folder) > 1:
+            text = re.sub(re.escape(folder.rstrip("/")) + r"/([^:'\"\n]*/)?", "", text)
+    return ABSOLUTE_FOLDER.sub("", text)
 
 
 def _input_error(error: BaseException | None) -> BaseException | None:

@@ -21,17 +21,22 @@ from lib.datastore.pacs_labels import label_series_uid
 from lib.dicom.seg import seg_dataset
 from lib.dicom.series import read_series
 from lib.dicom.write import Subject, write_mr_series
+from lib.infers.writers import write_markups
 from lib.pacs import open_pacs
-from lib.types import InputError, Source
+from lib.transforms.geometry import sequence_box_lps
+from lib.transforms.orient import oriented
+from lib.types import Finding, InputError, Source
 from tests.orthanc import Orthanc
 
 from .conftest import (
     SHAPE,
+    SUBJECT,
     Filled,
     findings,
     mask_array,
     report,
     same_mask,
+    series_uid,
     stack_affine_ras,
     write_clip,
     write_json,
@@ -256,7 +261,8 @@ def test_a_series_that_grows_is_fetched_again(pacs: Filled, tmp_path: Path) -> N
 
 def test_a_pacs_that_is_down_is_a_request_exception(tmp_path: Path) -> None:
     store = open_store("http://127.0.0.1:9/dicom-web", StoreSettings(cache_folder=str(tmp_path)))
-    for call in (store.list_images, store.status, store.get_labeled_images, lambda: store.get_image_uri("1.2.3")):
+    assert store.status()["error"] == "the PACS does not answer"
+    for call in (store.list_images, store.get_labeled_images, lambda: store.get_image_uri("1.2.3")):
         with pytest.raises(requests.RequestException):
             call()
 
@@ -339,6 +345,69 @@ def test_real_images_keep_mask_and_boxes(name: str, shared_data: Path, tmp_path:
         assert json.loads(Path(again.get_label_uri(image, "boxes")).read_text()) == boxes
 
 
+def test_boxes_of_a_dynamic_series_stay_on_their_volume(tmp_path: Path) -> None:
+    write_dynamic(tmp_path / "pacs")
+    store, image = DicomStore(open_pacs(tmp_path / "pacs"), tmp_path / "c1", kind="embedded"), "1.2.840.99.1"
+    path = str(write_json(tmp_path / "b.json", findings()))
+    with pytest.raises(InputError, match="3 volumes: say"):
+        store.save_label(image, path, "boxes", {})
+    store.save_label(image, path, "boxes", {"params": {"time_point": 2}})
+    series = read_series(sorted(Path(store.get_image_uri(image)).iterdir()))
+    third = set(series.image.volumes[2].sop_instance_uids)
+    document = dcmread(store._pacs.client.instances(*store._labels.current(image, "boxes").key)[0][1])
+    referred = {str(e.value) for e in document.iterall() if e.keyword == "ReferencedSOPInstanceUID"}
+    drawn = {t for finding in findings()["findings"] for t in finding["boxes"]}
+    assert len(referred & third) >= len(drawn)
+    again = DicomStore(open_pacs(tmp_path / "pacs"), tmp_path / "c2", kind="embedded")
+    saved = Path(again.get_label_uri(image, "boxes"))
+    assert json.loads(saved.read_text()) == {**findings(), "time_point": 2}
+    store.save_label(image, str(saved), "boxes", {})
+    again.refresh()
+    assert json.loads(Path(again.get_label_uri(image, "boxes")).read_text()) == {**findings(), "time_point": 2}
+    two = {**findings(), "time_points": [0, 2]}
+    store.save_label(image, str(write_json(tmp_path / "two.json", two)), "boxes", {})
+    again.refresh()
+    assert json.loads(Path(again.get_label_uri(image, "boxes")).read_text()) == two
+    with pytest.raises(InputError, match="time_points are 2"):
+        store.save_label(image, str(write_json(tmp_path / "b.json", {**two, "time_points": [1]})), "boxes", {})
+
+
+def test_labels_of_a_part_refer_to_its_images(tmp_path: Path) -> None:
+    for echo in (20, 90):
+        for file in write_stack(tmp_path / "pacs" / f"echo{echo}", seed=echo):
+            dataset = dcmread(file)
+            dataset.SeriesInstanceUID, dataset.EchoTime = "1.2.840.99.2", echo
+            dataset.save_as(file)
+    store, image = DicomStore(open_pacs(tmp_path / "pacs"), tmp_path / "c1", kind="embedded"), "1.2.840.99.2"
+    path = str(write_mask(tmp_path / "m.nii.gz", mask_array(), stack_affine_ras()))
+    with pytest.raises(InputError, match="EchoTime"):
+        store.save_label(image, path, "final", {})
+    store.save_label(image, path, "final", {"params": {"part": "EchoTime 90 ms"}})
+    seg = dcmread(store._pacs.client.instances(*store._labels.current(image, "final").key)[0][1])
+    referred = {str(e.value) for e in seg.iterall() if e.keyword == "ReferencedSOPInstanceUID"}
+    assert referred == {str(dcmread(f).SOPInstanceUID) for f in (tmp_path / "pacs" / "echo90").iterdir()}
+    assert same_mask(store.get_label_uri(image, "final"), mask_array(), stack_affine_ras())
+
+
+def test_an_roi_of_slicer_on_uneven_slices_stays_on_its_slices(tmp_path: Path) -> None:
+    volume, gaps = np.zeros((24, 20, 24), np.uint16), np.r_[np.arange(12) * 2.0, 24 + np.arange(12) * 6.0]
+    files = write_mr_series(volume, tmp_path / "pacs", SUBJECT, spacing_mm=(1, 1, 2), origin_lps_mm=(0, 0, 0))
+    for file, z in zip(files, gaps, strict=True):
+        dataset = dcmread(file)
+        dataset.ImagePositionPatient = [0, 0, z]
+        dataset.save_as(file)
+    store = DicomStore(open_pacs(tmp_path / "pacs"), tmp_path / "c1", kind="embedded")
+    image = series_uid(files)
+    sequence, _ = oriented(read_series(files).image)
+    boxes = {t: (5.0, 6.0, 11.0, 12.0) for t in (9, 10, 11)}
+    box = sequence_box_lps(sequence, boxes)
+    center = tuple((a + b) / 2 for a, b in zip(box[:3], box[3:], strict=True))
+    write_markups([Finding(1, "lesion", 0.5, boxes, box, center)], tmp_path / "roi.json")
+    store.save_label(image, str(tmp_path / "roi.json"), "final", {})
+    (found,) = json.loads(Path(store.get_label_uri(image, "boxes")).read_text())["findings"]
+    assert {int(t): tuple(v) for t, v in found["boxes"].items()} == boxes
+
+
 def write_dynamic(folder: Path) -> None:
     """3 time points x 6 slices in one series."""
     for time in range(3):
@@ -360,13 +429,19 @@ def test_a_dynamic_series_keeps_masks_of_one_and_of_several_times(tmp_path: Path
     store, image = reopen("c1"), "1.2.840.99.1"
     path = str(write_mask(tmp_path / "m.nii.gz", mask_array(), stack_affine_ras()))
     store.save_label(image, path, "final", {"time_point": 2})
-    assert same_mask(reopen("c2").get_label_uri(image, "final"), mask_array(), stack_affine_ras())
+    third = np.stack([mask_array() * 0, mask_array() * 0, mask_array()], -1)
+    saved = reopen("c2").get_label_uri(image, "final")
+    assert same_mask(saved, third, stack_affine_ras())
+    store.save_label(image, saved, "final", {})  # what was read says which volume it is of
+    assert same_mask(reopen("c4").get_label_uri(image, "final"), third, stack_affine_ras())
     seg = dcmread(store._pacs.client.instances(*store._labels.current(image, "final").key)[0][1])
     assert {int(g.FrameContentSequence[0].get("TemporalPositionIndex", 3)) for g in seg[0x52009230]} == {3}
     several = np.stack([mask_array(), mask_array() * 0, mask_array()[::-1]], -1)
     path = str(write_mask(tmp_path / "m.nii.gz", several, stack_affine_ras()))
     store.save_label(image, path, "final", {})
     assert same_mask(reopen("c3").get_label_uri(image, "final"), several, stack_affine_ras())
+    with pytest.raises(InputError, match="3 volumes: say"):
+        store.save_label(image, str(write_mask(tmp_path / "n.nii.gz", mask_array(), stack_affine_ras())), "final", {})
     with pytest.raises(InputError, match="time point 3"):
         store.save_label(image, str(write_mask(tmp_path / "m.nii.gz", mask_array(), stack_affine_ras())), "final",
                          {"time_point": 3})  # fmt: skip

@@ -385,3 +385,15 @@ def reason_of(path: Path, series: DicomSeries) -> list[str]:
     except InputError as error:
         return [str(error)]
     return []
+
+
+@pytest.mark.parametrize("degrees", [2.5, 4.0])
+def test_a_seg_that_is_turned_by_more_than_half_a_pixel_is_refused(tmp_path, degrees):
+    """At 2.5 degrees the far corner of 64 pixels would lie 2.8 pixels off."""
+    series = mr_stack(tmp_path / "mr", shape=(4, 64, 64))
+    turned = seg_dataset(random_mask((4, 64, 64), (1,)), {"lesion": 1}, series, MODEL, tag="final")
+    angle = np.deg2rad(degrees)
+    plane = turned.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0]
+    plane.ImageOrientationPatient = [np.cos(angle), np.sin(angle), 0, -np.sin(angle), np.cos(angle), 0]
+    with pytest.raises(InputError):
+        read_seg(turned, series)

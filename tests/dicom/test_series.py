@@ -14,7 +14,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation
 from lib.dicom.series import find_series, read_series
 from lib.types import InputError, Sequence, SequenceKind
 from monailabel_app.benchmarks import benchmark_reading
-from tests.dicom.making import edited, make_slices
+from tests.dicom.making import edited, make_slices, new_instance
 
 PYDICOM_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 
@@ -208,3 +208,23 @@ def test_reading_is_five_times_as_fast_as_monai() -> None:
         if ratios[-1] >= 5:
             break
     assert max(ratios) >= 5
+
+
+def test_files_of_two_studies_are_not_put_together(tmp_path):
+    def other_study(dataset, index):
+        if index > 4:
+            dataset.StudyInstanceUID = "1.2.9"
+
+    with pytest.raises(InputError, match="of one series, but of 2 studies"):
+        read_series(make_slices(tmp_path, edit=other_study))
+
+
+def test_two_stations_beside_each_other_are_no_time_points(tmp_path):
+    files = make_slices(tmp_path / "a")
+
+    def beside(dataset, index):
+        new_instance(dataset, InstanceNumber=100 + index, AcquisitionTime="130000")
+        dataset.ImagePositionPatient = [60, *dataset.ImagePositionPatient[1:]]
+
+    with pytest.raises(InputError, match="lie 70 mm beside each other: the series holds several stations"):
+        read_series([*files, *make_slices(tmp_path / "b", edit=beside)])

@@ -90,6 +90,7 @@ def serve(store):
     app.include_router(dicomweb.router)
     app.include_router(proxy.router)
     app.dependency_overrides[dicomweb.pacs_client] = lambda: getattr(store, "client", None)
+    app.dependency_overrides[dicomweb.store_refresh] = lambda: lambda: None
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))

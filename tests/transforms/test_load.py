@@ -7,8 +7,9 @@ import pytest
 import SimpleITK
 
 from lib.configs import InputConfig
+from lib.transforms.geometry import VolumeGeometry
 from lib.transforms.load import load_label, load_sequence, load_study
-from lib.types import InputError
+from lib.types import InputError, SequenceKind
 
 AFFINE = np.diag([-0.9, -0.8, 5.0, 1.0])
 ONE = InputConfig()
@@ -119,3 +120,13 @@ def test_label_values_are_whole_numbers_up_to_255(tmp_path: Path) -> None:
         array[0, 0, 0] = wrong
         with pytest.raises(InputError, match=r"w\.nii\.gz: label values must .*in 0\.\.255"):
             load_label(save(tmp_path / "w.nii.gz", array), geometry)
+
+
+@pytest.mark.parametrize("affine", [np.eye(4), np.diag([-3.0, 2.0, 7.0, 1.0]), np.diag([-1.0, -1.0, 1.0, 1.0])])
+def test_a_label_of_a_cine_only_needs_its_size(tmp_path: Path, affine) -> None:
+    geometry = VolumeGeometry.as_stored(np.eye(4), (12, 10, 4))
+    label = (volume() > 500).astype(np.uint8)
+    read = load_label(save(tmp_path / "l.nii.gz", label, affine), geometry, SequenceKind.CINE)
+    assert np.array_equal(read, label.transpose(2, 1, 0))
+    with pytest.raises(InputError, match=r"s\.nii\.gz"):
+        load_label(save(tmp_path / "s.nii.gz", np.ones((12, 11, 4), np.uint8), affine), geometry, SequenceKind.CINE)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lib.transforms.geometry import VolumeGeometry, point_lps, sequence_box_lps, sequence_point_lps
-from lib.transforms.orient import oriented, sequence_geometry
+from lib.transforms.orient import off_in_files, oriented, sequence_geometry
 from lib.types import Sequence, SequenceKind
 
 AXES = {"axial": (0, 1, 2), "sagittal": (1, 2, 0), "coronal": (0, 2, 1)}
@@ -122,3 +122,22 @@ def test_a_cine_stays_as_it_is():
     assert geometry.boxes_to_array({3: (1, 2, 3, 4)}) == {3: (1, 2, 3, 4)}
     assert np.array_equal(geometry.to_volume(cine.frames[:, 0]).transpose(2, 1, 0), cine.frames[:, 0])
     assert isinstance(sequence_geometry(cine), VolumeGeometry)
+
+
+@pytest.mark.parametrize("degrees", [-25.0, 0.0, 25.0])
+def test_tilted_slices_are_as_far_apart_as_their_planes(degrees):
+    stack = acquired("axial", (1, 1, 1), spacing_mm=(0.5, 0.5, 4.0))
+    affine = stack.affine_lps.copy()
+    affine[1, 2] = np.tan(np.deg2rad(degrees)) * 4.0
+    turned, geometry = oriented(Sequence(**{**vars(stack), "affine_lps": affine}))
+    assert turned.positions == pytest.approx((0, 4, 8, 12, 16))
+    assert geometry.spacing_mm == pytest.approx((0.5, 0.5, 4.0))
+    assert turned.voxel_volume_ml == pytest.approx(0.5 * 0.5 * 4 / 1000)
+
+
+def test_uneven_slices_come_with_a_warning_for_files():
+    stack = acquired("axial", (1, 1, 1), spacing_mm=(1.0, 1.0, 2.0))
+    true = stack.affine_lps[:3, 3] + np.array([[0, 0, z] for z in (0, 2, 4, 9, 14.0)])
+    (warning,) = off_in_files(Sequence(**{**vars(stack), "origins_lps_mm": true}))
+    assert "up to 6.0 mm off" in warning
+    assert off_in_files(stack) == ()

@@ -13,10 +13,8 @@ from ...types import FloatArray, InputError, SequenceKind
 from ..types import DicomSeries
 from .frames import frame_value, volumes_of
 
-SAME_DIRECTION = 0.999
-"""Least cosine between two directions that count as one (2.6 degrees)."""
-SAME_SPACING = 0.01
-"""Largest relative difference of pixel spacings that count as one."""
+SAME_PIXEL = 0.5
+"""Pixels: how far any corner of a SEG frame may lie from the corner of the frame it belongs to."""
 SINGLE_SLICE_TOLERANCE_MM = 0.5
 
 
@@ -76,12 +74,17 @@ class _Grid:
         rows, columns = first.frames.shape[2:]
         return cls(np.vstack(origins), x_step, y_step, (rows, columns), tuple(times), tolerance)
 
+    @property
+    def tolerance(self) -> float:
+        """Largest angle (radians) and largest relative difference of spacings that keep all corners in place."""
+        return SAME_PIXEL / max(self.shape)
+
     def turn(self, orientation: FloatArray) -> tuple[bool, bool, bool] | None:
         """Transpose, flip of rows, flip of columns that bring a frame of this orientation onto the grid."""
         x, y = self.x_step / np.linalg.norm(self.x_step), self.y_step / np.linalg.norm(self.y_step)
         row, column = orientation[:3], orientation[3:]
         for transpose, along_x, along_y in ((False, row @ x, column @ y), (True, column @ x, row @ y)):
-            if min(abs(along_x), abs(along_y)) >= SAME_DIRECTION:
+            if min(abs(along_x), abs(along_y)) >= np.cos(self.tolerance):
                 return transpose, bool(along_y < 0), bool(along_x < 0)
         return None
 
@@ -205,7 +208,7 @@ class Matcher:
             return
         rows_mm, columns_mm = spacing[::-1] if transpose else spacing
         own = np.linalg.norm(self.grid.y_step), np.linalg.norm(self.grid.x_step)
-        if not np.allclose((rows_mm, columns_mm), own, rtol=SAME_SPACING):
+        if not np.allclose((rows_mm, columns_mm), own, rtol=self.grid.tolerance):
             raise self._error(
                 number,
                 f"has pixels of {rows_mm:g} x {columns_mm:g} mm, the series of {own[0]:g} x "
