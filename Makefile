@@ -28,7 +28,7 @@ setup: $(VENV)/.stamp-project ## Make .venv with everything in it (minutes the f
 demo: setup ## Serve the models on 127.0.0.1 and try each one: make demo [STUDIES=folder] [PORT=8000]
 	$(VENV)/bin/lesionloop demo --port $(PORT) $(if $(STUDIES),--studies "$(STUDIES)")
 
-test: lint ## Check style and types, then run every test (under 10 minutes on two cores)
+test: lint ## Check style and types, then run every test (about 12 minutes on two cores)
 	$(PY) -m pytest --durations=10 $(PYTEST_ARGS)
 
 lint: setup ## Check style and types only
