@@ -45,4 +45,7 @@ def find_labelled(folder: Path) -> list[CaseRef]:
 
 
 def _stem(path: Path) -> str:
+    """The id of an image file or of a folder with a DICOM series; "" for anything else."""
+    if path.is_dir():
+        return "" if path.name == "labels" or path.name.startswith(".") else path.name
     return next((path.name.removesuffix(s) for s in SUFFIXES if path.name.endswith(s)), "")

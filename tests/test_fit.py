@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import math
 import re
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from lib.configs import (
     TrainingConfig,
 )
 from lib.networks.lesion_net import LesionNet, LesionOutput
-from lib.phantom import head_stack, write_nifti
+from lib.phantom import head_stack, write_dicom, write_nifti
 from lib.registry import build_network
 from lib.studies import CaseRef, find_labelled, patient_of
 from lib.trainers.cases import Case, WindowSampler, load_cases, split_by_patient
@@ -85,6 +86,17 @@ def test_loss_falls_and_dice_rises_on_a_tiny_phantom(studies: Path) -> None:
     network.load_state_dict(result.state)
     assert mean_dice(network, cases, config) == pytest.approx(result.val_dice)
     assert result.val_dice > before + 0.2
+
+
+def test_a_dicom_folder_trains_as_the_same_image_in_a_file(tmp_path: Path) -> None:
+    stack = head_stack(0, n_frames=6, size=64, spacing_mm=(3.0, 3.0, 12.0), n_lesions=2)
+    write_nifti(stack, tmp_path / "file.nii.gz", tmp_path / "labels" / "final" / "file.nii.gz")
+    write_dicom(stack, tmp_path / "folder", patient_id="P1")
+    shutil.copy(tmp_path / "labels" / "final" / "file.nii.gz", tmp_path / "labels" / "final" / "folder.nii.gz")
+    of_file, of_folder = load_cases(find_labelled(tmp_path), model())
+    assert (of_file.image_id, of_folder.image_id) == ("file", "folder")
+    assert np.array_equal(of_file.frames, of_folder.frames)
+    assert np.array_equal(of_file.masks, of_folder.masks)
 
 
 def test_history_counts_epochs_and_time() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..transforms.export import nifti_image
-from ..transforms.geometry import RAS_TO_LPS, VolumeGeometry
+from ..transforms.geometry import RAS_TO_LPS, VolumeGeometry, unsheared
 from ..types import Finding, FloatArray, MaskArray
 
 LABELMAP_EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".seg.nrrd")
@@ -56,7 +56,8 @@ def write_labelmap(
     """
     volume = np.asfortranarray(geometry.to_volume(labelmap).astype(dtype))
     if path.name.endswith(".nrrd"):
-        _write_nrrd(volume, volume_affine_ras(geometry), labels, path, compress)
+        straight = unsheared(volume_affine_ras(geometry))  # as 3D Slicer shows the image
+        _write_nrrd(volume, straight, labels, path, compress)
     else:
         nib.save(nifti_image(volume, volume_affine_ras(geometry), labels), path)
 

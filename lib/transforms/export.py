@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..dicom.cine import to_grey
 from ..dicom.files import atomic_write
 from ..types import FloatArray, Sequence, SequenceKind, VolumeSeries
-from .geometry import RAS_TO_LPS
+from .geometry import RAS_TO_LPS, unsheared
 
 SECONDS_TO_MS = 1000.0
 
@@ -44,7 +44,7 @@ def write_nifti(image: Sequence | VolumeSeries, path: Path) -> None:
 def nifti_image(
     array: npt.NDArray[Any], affine_ras: FloatArray, label_names: dict[str, int] | None = None
 ) -> nib.Nifti1Image:
-    """An image in memory that says in every way NIfTI has where it lies.
+    """An image in memory that says in every way NIfTI has where it lies; the sform is exact.
 
     Args:
         array: (X, Y, Z[, N]).
@@ -53,18 +53,14 @@ def nifti_image(
     """
     image = nib.Nifti1Image(np.asfortranarray(array), affine_ras)
     image.set_sform(affine_ras, code=1)
-    if _square(affine_ras):  # a qform cannot say that the slices are sheared (gantry tilt)
-        image.set_qform(affine_ras, code=1)
+    image.set_qform(
+        unsheared(affine_ras), code=1
+    )  # it cannot be sheared (gantry tilt), and ITK refuses an sform that is
     image.header.set_xyzt_units("mm", "msec")
     if label_names:
         text = json.dumps({"label_names": label_names}).encode()
         image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", text))
     return image
-
-
-def _square(affine: FloatArray) -> bool:
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    return bool(np.allclose(axes.T @ axes, np.eye(3), atol=1e-4))
 
 
 def _array(sequence: Sequence) -> npt.NDArray[np.generic]:

@@ -148,6 +148,19 @@ def affine_spacing_mm(affine: FloatArray) -> tuple[float, float, float]:
     return float(x), float(y), float(abs(affine[:3, 2] @ normal) / length)
 
 
+def unsheared(affine: FloatArray) -> FloatArray:
+    """The affine of a stack whose slices lie straight above each other, as ITK programs (3D Slicer) show all stacks.
+
+    Rows and columns of the first slice, and the distance between the slices, stay as they are. An affine with right
+    angles comes back unchanged.
+    """
+    normal = np.cross(affine[:3, 0], affine[:3, 1])
+    normal = normal / np.linalg.norm(normal)
+    straight = affine.copy()
+    straight[:3, 2] = normal * (affine[:3, 2] @ normal)
+    return straight
+
+
 def point_lps(affine_lps: FloatArray, x: float, y: float, t: float) -> tuple[float, float, float]:
     """Frame indices (voxel centres at whole numbers) -> LPS mm."""
     px, py, pz = (affine_lps @ np.array([x, y, t, 1.0]))[:3]

@@ -15,7 +15,7 @@ from ..dicom.files import atomic_write
 from ..types import FloatArray, InputError
 from ..volumes.read import read_image_file
 from .export import nifti_image
-from .geometry import RAS_TO_LPS, VolumeGeometry
+from .geometry import RAS_TO_LPS, VolumeGeometry, unsheared
 
 MASK_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha")
 PLACE_TOLERANCE = 0.05
@@ -126,6 +126,8 @@ def _whole_numbers(volume: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]
 def fitted(volume: npt.NDArray[np.uint8], affine_ras: FloatArray, grid: Grid, name: str) -> npt.NDArray[np.uint8]:
     """Place a volume on a grid with the same voxels, by whole steps and turns of the axes.
 
+    A label of tilted slices may come from a program that shows them straight above each other.
+
     Args:
         volume: (X, Y, Z) in an order of its own.
         affine_ras: Its voxel index to RAS mm, (4, 4).
@@ -135,12 +137,9 @@ def fitted(volume: npt.NDArray[np.uint8], affine_ras: FloatArray, grid: Grid, na
     Raises:
         InputError: If the voxels do not coincide, or values other than 0 lie outside the grid.
     """
-    to_grid = np.linalg.inv(grid.affine_ras) @ affine_ras
-    steps = np.rint(to_grid)
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in volume.shape])).reshape(3, -1)
-    apart = np.abs((to_grid - steps)[:3, :3] @ corners + (to_grid - steps)[:3, 3:])
-    turn = np.abs(steps[:3, :3])
-    whole = apart.max() <= PLACE_TOLERANCE and (turn.sum(0) == 1).all() and (turn.sum(1) == 1).all()
+    steps, whole = _steps(affine_ras, grid.affine_ras, volume.shape)
+    if not whole:
+        steps, whole = _steps(affine_ras, unsheared(grid.affine_ras), volume.shape)
     if not grid.placed and volume.shape == grid.shape and not (whole and _covers(steps, grid.shape)):
         return volume
     if not whole:
@@ -149,6 +148,16 @@ def fitted(volume: npt.NDArray[np.uint8], affine_ras: FloatArray, grid: Grid, na
             "another spacing, or lies elsewhere in space; export it in the geometry of the image"
         )
     return _placed(volume, steps.astype(int), grid, name)
+
+
+def _steps(affine: FloatArray, grid_affine: FloatArray, shape: tuple[int, ...]) -> tuple[FloatArray, bool]:
+    """From the indices of a volume to those of a grid, rounded, and whether they were whole steps and turns."""
+    to_grid = np.linalg.inv(grid_affine) @ affine
+    steps = np.rint(to_grid)
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape])).reshape(3, -1)
+    apart = np.abs((to_grid - steps)[:3, :3] @ corners + (to_grid - steps)[:3, 3:])
+    turn = np.abs(steps[:3, :3])
+    return steps, bool(apart.max() <= PLACE_TOLERANCE and (turn.sum(0) == 1).all() and (turn.sum(1) == 1).all())
 
 
 def _covers(steps: FloatArray, shape: tuple[int, int, int]) -> bool:

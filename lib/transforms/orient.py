@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..types import FloatArray, Sequence, SequenceKind
-from .geometry import RAS_TO_LPS, VolumeGeometry
+from .geometry import RAS_TO_LPS, VolumeGeometry, unsheared
 
 
 def sequence_geometry(sequence: Sequence) -> VolumeGeometry:
@@ -85,7 +85,22 @@ def frame_origins_lps_mm(sequence: Sequence, geometry: VolumeGeometry) -> FloatA
 
 
 def off_in_files(sequence: Sequence) -> tuple[str, ...]:
-    """A warning where NIfTI and NRRD, which know even distances only, cannot say where the slices lie."""
+    """Warnings where NIfTI and NRRD, or the programs that read them, cannot say where the slices lie."""
+    return (*_sheared_in_files(sequence), *_uneven_in_files(sequence))
+
+
+def _sheared_in_files(sequence: Sequence) -> tuple[str, ...]:
+    straight = unsheared(sequence.affine_lps)
+    off_mm = float(np.linalg.norm((sequence.affine_lps - straight)[:3, 2])) * (len(sequence.frames) - 1)
+    if sequence.kind is not SequenceKind.STACK or off_mm < min(sequence.spacing_mm) / 2:
+        return ()
+    return (
+        f"3D Slicer and other programs built on ITK show tilted slices straight above each other, the last one "
+        f"{off_mm:.1f} mm off; the findings and a DICOM SEG (output=dicom_seg) have the true places.",
+    )
+
+
+def _uneven_in_files(sequence: Sequence) -> tuple[str, ...]:
     if sequence.origins_lps_mm is None:
         return ()
     steps = np.arange(len(sequence.origins_lps_mm))[:, None] * sequence.affine_lps[:3, 2]

@@ -3,10 +3,15 @@
 
 import itertools
 
+import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
 
-from lib.transforms.geometry import VolumeGeometry, point_lps, sequence_box_lps, sequence_point_lps
+from lib.infers.writers import write_labelmap
+from lib.transforms.export import write_nifti
+from lib.transforms.geometry import RAS_TO_LPS, VolumeGeometry, point_lps, sequence_box_lps, sequence_point_lps
+from lib.transforms.load import load_label
 from lib.transforms.orient import off_in_files, oriented, sequence_geometry
 from lib.types import Sequence, SequenceKind
 
@@ -141,3 +146,33 @@ def test_uneven_slices_come_with_a_warning_for_files():
     (warning,) = off_in_files(Sequence(**{**vars(stack), "origins_lps_mm": true}))
     assert "up to 6.0 mm off" in warning
     assert off_in_files(stack) == ()
+
+
+def test_tilted_slices_come_with_a_warning_for_itk():
+    stack = acquired("axial", (1, 1, 1), spacing_mm=(0.5, 0.5, 4.0))
+    affine = stack.affine_lps.copy()
+    affine[1, 2] = 1.5
+    (warning,) = off_in_files(Sequence(**{**vars(stack), "affine_lps": affine}))
+    assert "the last one 6.0 mm off" in warning
+
+
+def test_a_tilted_stack_and_its_label_pass_through_itk_voxel_by_voxel(tmp_path):
+    stack = acquired("axial", (1, 1, 1), spacing_mm=(0.5, 0.5, 4.0))
+    affine = stack.affine_lps.copy()
+    affine[1, 2] = -1.5
+    tilted = Sequence(**{**vars(stack), "affine_lps": affine})
+    write_nifti(tilted, tmp_path / "image.nii.gz")
+    np.testing.assert_allclose(nib.load(tmp_path / "image.nii.gz").affine, RAS_TO_LPS @ affine, atol=1e-5)
+    image = SimpleITK.ReadImage(str(tmp_path / "image.nii.gz"))
+    assert np.array_equal(SimpleITK.GetArrayFromImage(image), tilted.frames[:, 0])
+    threes = SimpleITK.GetImageFromArray((tilted.frames[:, 0] % 3 == 0).astype(np.uint8))
+    threes.CopyInformation(image)
+    SimpleITK.WriteImage(threes, str(tmp_path / "label.nrrd"))
+    geometry = sequence_geometry(tilted)
+    drawn = load_label(tmp_path / "label.nrrd", geometry)
+    assert np.array_equal(geometry.to_volume(drawn).transpose(2, 1, 0), tilted.frames[:, 0] % 3 == 0)
+    write_labelmap(drawn, geometry, {"lesion": 1}, tmp_path / "result.nrrd")
+    result = SimpleITK.ReadImage(str(tmp_path / "result.nrrd"))
+    assert result.GetDirection() == pytest.approx(image.GetDirection(), abs=1e-6)
+    assert result.GetSpacing() == pytest.approx(image.GetSpacing(), abs=1e-6)
+    assert np.array_equal(load_label(tmp_path / "result.nrrd", geometry), drawn)
