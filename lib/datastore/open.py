@@ -13,6 +13,7 @@ import requests
 from monailabel.datastore.dicom import DICOMwebClientX
 from monailabel.interfaces.datastore import Datastore
 
+from ..dicom.files import remove_leftovers
 from ..dicom.headers import NotDicomError, read_file
 from ..pacs import INDEX_FOLDER, open_pacs
 from ..types import InputError
@@ -102,6 +103,8 @@ def open_store(studies: str, settings: StoreSettings, store: str = "auto") -> Da
     folder = Path(studies)
     kind = kind_of_folder(folder) if store == "auto" else store
     logger.info("%s: %s store", folder, kind)
+    if folder.is_dir() and (left := remove_leftovers(folder)):
+        logger.warning("%s: removed %d half-written files of an earlier run", folder, len(left))
     if kind == "local":
         return LocalStore(folder, auto_reload=settings.auto_reload, read_only=settings.read_only)
     cache = Path(settings.cache_folder) / _digest(str(folder.resolve())) if settings.cache_folder else None

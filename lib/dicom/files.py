@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import os
+import re
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{12}-.+")
 
 
 @contextmanager
@@ -29,6 +33,26 @@ def atomic_write(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, older_than_s: float = 3600.0) -> list[Path]:
+    """Remove what :func:`atomic_write` had begun below a folder when its process was killed.
+
+    Args:
+        folder: Links in it are not followed.
+        older_than_s: Younger ones may be another process's work.
+
+    Returns:
+        What was removed.
+    """
+    removed = []
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names if _TEMPORARY.fullmatch(name)):
+            with suppress(OSError):
+                if time.time() - path.lstat().st_mtime > older_than_s:
+                    path.unlink()
+                    removed.append(path)
+    return removed
 
 
 def sync(path: Path) -> None:

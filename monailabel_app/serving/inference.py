@@ -41,6 +41,10 @@ logger = logging.getLogger(__name__)
 router = APIRouter(tags=["Infer"], route_class=GuardedRoute)
 
 
+NOT_OF_A_MODEL = {"segmentation": ("boxes", "report"), "detection": ("report",)}
+"""Label tags that hold something else than the results of a type of model."""
+
+
 class Output(StrEnum):
     """What an inference answers: its file, its parameters, both, or a DICOM SEG object."""
 
@@ -98,6 +102,8 @@ def build_request(
     check_model(model)
     task = label_app()._infers[model]
     request = {"model": model, **check_params(parse_params(params), infer_keys(task.labels), task.config())}
+    if request.get("save_label") and request.get("label_tag") in NOT_OF_A_MODEL.get(str(task.type), ()):
+        raise bad_request(f"The result of '{model}' cannot be saved under the tag '{request['label_tag']}'.")
     if session_id:
         request.update(_session(session_id))
     elif file:

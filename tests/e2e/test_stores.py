@@ -280,6 +280,15 @@ def test_messages_name_files_and_not_the_server_s_folders(served: Served, tmp_pa
         assert answer.json()["detail"].startswith("x."), answer.text
 
 
+@pytest.mark.parametrize("tag", ["boxes", "report"])
+def test_a_mask_is_not_saved_as_something_else(served: Served, tag: str) -> None:
+    params = {"image": served.images[SEEDS[0]], "output": "json"}
+    data = {"params": json.dumps({"save_label": True, "label_tag": tag})}
+    answer = requests.post(f"{served.url}/infer/{SEGMENTATION}", params=params, data=data, timeout=60)
+    assert answer.status_code == 400
+    assert f"cannot be saved under the tag '{tag}'" in answer.json()["detail"]
+
+
 def test_a_model_s_mask_as_dicom_seg(served: Served) -> None:
     image = served.images[SEEDS[0]]
     if served.kind == "nifti":
