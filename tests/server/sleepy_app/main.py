@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
+
+from lib.datastore.open import StoreSettings, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +111,10 @@ class Napping(TrainTask):
 
 
 class SleepyApp(MONAILabelApp):
-    """Wires the tasks."""
+    """Wires the tasks, and a PACS to the project's own store: the stock one downloads a program at its start."""
+
+    def init_remote_datastore(self):
+        return open_store(self.studies, StoreSettings.from_monailabel(settings))
 
     def init_infers(self):
         return {kind: Sleepy(kind) for kind in ("sleep", "convolve", "refuse", "fail")}
