@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from .configs import ModelConfig
 from .dicom.series import SeriesFiles, find_series
 from .dicom.types import SeriesFacts
 from .dicom.visits import visit_chains
 from .dicom.worker import read_series_isolated
+from .transforms.geometry import affine_spacing_mm
 from .transforms.load import READ_TIMEOUT_S, fitting, from_file, misfit
 from .types import InputError, Sequence, SequenceKind, VolumeSeries
 from .volumes.read import read_image_file
@@ -144,7 +143,7 @@ def _examined(
     slices, _, height, width = first.frames.shape
     volumes = isinstance(image, VolumeSeries)
     in_time = volumes or image.kind is SequenceKind.CINE
-    step_mm = float(np.linalg.norm(first.affine_lps[:3, 2])) if first.kind is SequenceKind.STACK else None
+    step_mm = affine_spacing_mm(first.affine_lps)[2] if first.kind is SequenceKind.STACK else None
     return Examined(
         name=name,
         modality=modality,

@@ -21,7 +21,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
@@ -29,7 +28,7 @@ from ..configs import ModelConfig
 from ..findings import lesions_from_boxes, lesions_from_mask
 from ..predictor import Prediction, Predictor
 from ..registry import build_network
-from ..transforms.geometry import VolumeGeometry
+from ..transforms.geometry import VolumeGeometry, affine_spacing_mm
 from ..transforms.load import load_study, misfit
 from ..transforms.orient import off_in_files
 from ..types import Finding, InputError, MaskArray, Sequence, Source
@@ -215,7 +214,6 @@ class LesionInfer(InferTask):  # type: ignore[misc]
         self, prediction: Prediction, sequence: Sequence, findings: list[Finding], source: Source
     ) -> dict[str, Any]:
         study = {} if prediction.study is None else dict(zip(self._model.class_names, prediction.study, strict=True))
-        frame_spacing_mm = float(np.linalg.norm(sequence.affine_lps[:3, 2]))
         return {
             "label_names": dict(self._model.labels),
             "findings": [finding.to_json() for finding in findings],
@@ -225,7 +223,7 @@ class LesionInfer(InferTask):  # type: ignore[misc]
             "model": source.model,
             "version": source.version,
             "weights_sha256": source.weights_sha256,
-            "spacing_mm": [round(v, 4) for v in (*sequence.spacing_mm, frame_spacing_mm)],
+            "spacing_mm": [round(v, 4) for v in affine_spacing_mm(sequence.affine_lps)],
             "n_frames": len(sequence.frames),
             "kind": sequence.kind.value,
             "positions": _rounded(sequence.positions),
