@@ -200,6 +200,11 @@ class VolumeSeries:
         )
 
 
+def volumes_of(image: Sequence | VolumeSeries) -> tuple[Sequence, ...]:
+    """The volumes of a series of volumes in order of time, or the one sequence."""
+    return image.volumes if isinstance(image, VolumeSeries) else (image,)
+
+
 @dataclass(frozen=True)
 class Measurement:
     """A number with its unit, e.g. ``Measurement(12.4, "mm")``."""

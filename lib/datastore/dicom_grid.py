@@ -20,7 +20,7 @@ from ..dicom.types import DicomSeries
 from ..dicom.worker import read_series_isolated
 from ..transforms.labels import Grid
 from ..transforms.orient import frame_origins_lps_mm, sequence_geometry
-from ..types import InputError, Sequence, SequenceKind, VolumeSeries
+from ..types import InputError, Sequence, SequenceKind, VolumeSeries, volumes_of
 
 READ_TIMEOUT_S = 120.0
 REMEMBERED = 64
@@ -74,27 +74,22 @@ def _blank_sequence(sequence: Sequence) -> Sequence:
     return replace(sequence, frames=np.broadcast_to(zero, sequence.frames.shape))
 
 
-def volumes_of(series: DicomSeries) -> tuple[Sequence, ...]:
-    """The series' volumes, one for all but a dynamic series."""
-    return series.image.volumes if isinstance(series.image, VolumeSeries) else (series.image,)
-
-
 def series_grid(series: DicomSeries, name: str) -> Grid:
     """The grid of a series: (columns, rows, frames); of a dynamic one that of its first time point."""
-    first = volumes_of(series)[0]
+    first = volumes_of(series.image)[0]
     geometry = sequence_geometry(first)
     return Grid(
         name,
         geometry,
         placed=first.kind is not SequenceKind.CINE,
-        n_times=len(volumes_of(series)),
+        n_times=len(volumes_of(series.image)),
         origins_lps_mm=frame_origins_lps_mm(first, geometry),
     )
 
 
 def mask_of_frames(frames: npt.NDArray[np.uint8], series: DicomSeries) -> npt.NDArray[np.uint8]:
     """(T, H, W) in the order of the series' frames -> (X, Y, Z), of a dynamic series (X, Y, Z, N)."""
-    n_times = len(volumes_of(series))
+    n_times = len(volumes_of(series.image))
     if n_times == 1:
         return np.asarray(frames.transpose(2, 1, 0))
     return np.asarray(frames.reshape(n_times, -1, *frames.shape[1:]).transpose(3, 2, 1, 0))
@@ -113,7 +108,7 @@ def frames_of_mask(mask: npt.NDArray[np.uint8], series: DicomSeries, time_point:
     """
     if mask.ndim == 4:
         return np.ascontiguousarray(mask.transpose(3, 2, 1, 0)).reshape(-1, *mask.shape[1::-1])
-    n_times = len(volumes_of(series))
+    n_times = len(volumes_of(series.image))
     by_time = np.zeros((n_times, *mask.shape[::-1]), np.uint8)
     by_time[checked_time_point(time_point, n_times)] = mask.transpose(2, 1, 0)
     return by_time.reshape(-1, *by_time.shape[2:])

@@ -20,8 +20,8 @@ from ..dicom.sr.read import read_boxes
 from ..dicom.sr.report import read_report, report_dataset
 from ..dicom.types import DicomSeries
 from ..transforms.labels import read_mask, write_mask
-from ..types import Finding, InputError, Source
-from .dicom_grid import checked_time_point, frames_of_mask, mask_of_frames, series_grid, series_of, volumes_of
+from ..types import Finding, InputError, Source, volumes_of
+from .dicom_grid import checked_time_point, frames_of_mask, mask_of_frames, series_grid, series_of
 from .documents import on_array, on_frames, write_json
 from .incoming import Incoming, findings_json
 from .names import ORIGINAL
@@ -117,7 +117,7 @@ def to_dicom(label: Incoming, series: DicomSeries, info: dict[str, Any], created
     if not geometry.frames_are_slices:
         block = dataset.private_block(PRIVATE_GROUP, PRIVATE_CREATOR, create=True)
         own = findings_json(findings) | time_keys(
-            [checked_time_point(k, len(volumes_of(series))) for k in times], series
+            [checked_time_point(k, len(volumes_of(series.image))) for k in times], series
         )
         block.add_new(FINDINGS_ELEMENT, "UT", json.dumps(own))
     return dataset
@@ -152,7 +152,7 @@ def at_times(findings: list[Finding], times: Iterable[int | None], series: Dicom
     Raises:
         InputError: If the series has several volumes and it is not said which, or there is no such volume.
     """
-    n_times, n_slices = len(volumes_of(series)), len(volumes_of(series)[0].positions)
+    n_times, n_slices = len(volumes_of(series.image)), len(volumes_of(series.image)[0].positions)
     offsets = [checked_time_point(time, n_times) * n_slices for time in times]
     return [_moved_by(finding, offset) for finding, offset in zip(findings, offsets, strict=True)]
 
@@ -161,7 +161,7 @@ def by_time(findings: Iterable[Finding], series: DicomSeries) -> tuple[list[Find
     """The inverse of :func:`at_times`; a finding on several volumes becomes one finding on each."""
     found: list[Finding] = []
     times: list[int] = []
-    n_slices = len(volumes_of(series)[0].positions)
+    n_slices = len(volumes_of(series.image)[0].positions)
     for finding in findings:
         for time in sorted({t // n_slices for t in finding.boxes}) or [0]:
             own = {t: box for t, box in finding.boxes.items() if t // n_slices == time}
@@ -179,7 +179,7 @@ def _moved_by(finding: Finding, offset: int) -> Finding:
 
 def time_keys(times: list[int], series: DicomSeries) -> dict[str, Any]:
     """What a document says about the volumes of its findings; nothing where there is only one volume."""
-    if len(volumes_of(series)) == 1 or not times:
+    if len(volumes_of(series.image)) == 1 or not times:
         return {}
     return {"time_point": times[0]} if len(set(times)) == 1 else {"time_points": times}
 

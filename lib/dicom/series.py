@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
-from ..types import InputError, SequenceKind, VolumeSeries
+from ..types import InputError, SequenceKind, VolumeSeries, volumes_of
 from .cine import read_cine
 from .dynamic import time_points
 from .enhanced import is_enhanced, planes_of
@@ -188,7 +188,7 @@ def _read(files: list[Path], part: str | None) -> DicomSeries:
         return DicomSeries(clip.image, clip.facts, clip.files, (*problems, *clip.problems))
     planes = [plane for dataset in datasets for plane in _planes(dataset)]
     image, found = _read_planes(planes, series_uid, part)
-    used = image.volumes if isinstance(image, VolumeSeries) else (image,)
+    used = volumes_of(image)
     uids = dict.fromkeys(uid for volume in used for uid in volume.sop_instance_uids)
     return DicomSeries(image, facts, {uid: paths[uid] for uid in uids}, (*problems, *found))
 

@@ -12,14 +12,13 @@ import os
 import resource
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..dicom.worker.launch import launch
 from ..dicom.worker.messages import receive, send
 from ..types import InputError
 from .frames import is_compressed, raw_frame, raw_frames, stored_frames
@@ -30,12 +29,6 @@ TIMEOUT_S = 30.0
 START_TIMEOUT_S = 120.0
 MEMORY_LIMIT_BYTES = 8 << 30
 _GRACE_S = 5
-_ROOT = Path(__file__).resolve().parents[2]
-# `lib` is imported as a top-level package whatever it is called here: inside it all imports are relative.
-_BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from lib.pacs.worker import serve; "
-    "sys.path.remove(sys.argv[1]); serve(int(sys.argv[2]))"
-)
 
 
 def isolated_raw_frames(header: Header, numbers: Sequence[int]) -> Iterator[tuple[bytes, str]]:
@@ -69,16 +62,7 @@ class _Worker:
     """The process and the socket to it."""
 
     def __init__(self) -> None:
-        self.connection, theirs = socket.socketpair()
-        command = [sys.executable, "-P", "-c", _BOOT, str(_ROOT), str(theirs.fileno())]
-        with theirs:
-            self.process = subprocess.Popen(
-                command,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # codecs write there what the answer says better
-            )
+        self.connection, self.process = launch("lib.pacs.worker")
         try:
             receive(self.connection, time.monotonic() + START_TIMEOUT_S)
         except OSError as error:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..dicom.cine import to_grey
 from ..dicom.files import atomic_write
-from ..types import FloatArray, Sequence, SequenceKind, VolumeSeries
+from ..types import FloatArray, Sequence, SequenceKind, VolumeSeries, volumes_of
 from .geometry import RAS_TO_LPS, unsheared
 
 SECONDS_TO_MS = 1000.0
@@ -29,7 +29,7 @@ def write_nifti(image: Sequence | VolumeSeries, path: Path) -> None:
         image: As :func:`lib.dicom.series.read_series` gives it.
         path: Ends in .nii or .nii.gz.
     """
-    volumes = image.volumes if isinstance(image, VolumeSeries) else (image,)
+    volumes = volumes_of(image)
     arrays = [_array(volume) for volume in volumes]
     array = arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
     affine_ras = RAS_TO_LPS @ volumes[0].affine_lps

@@ -12,7 +12,7 @@ from ..configs import InputConfig
 from ..dicom.cine import to_grey
 from ..dicom.types import DicomSeries
 from ..dicom.worker import read_series_isolated
-from ..types import FloatArray, InputError, MaskArray, Sequence, SequenceKind, VolumeSeries
+from ..types import FloatArray, InputError, MaskArray, Sequence, SequenceKind, VolumeSeries, volumes_of
 from ..volumes.read import ImageFile, read_image_file
 from .geometry import RAS_TO_LPS, VolumeGeometry, affine_spacing_mm
 from .labels import Grid, read_mask
@@ -148,7 +148,7 @@ def _volume(file: ImageFile, index: int, kind: SequenceKind) -> Sequence:
 
 
 def _chosen(image: Sequence | VolumeSeries, time_point: int | None, path: Path) -> Sequence:
-    volumes = image.volumes if isinstance(image, VolumeSeries) else (image,)
+    volumes = volumes_of(image)
     if time_point is None:
         if isinstance(image, VolumeSeries):
             times = ", ".join(f"{position:g}" for position in image.positions)

@@ -22,7 +22,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.tag import Tag
 
-from ...types import InputError, Sequence, SequenceKind, VolumeSeries
+from ...types import InputError, Sequence, SequenceKind, VolumeSeries, volumes_of
 from ..types import DicomSeries
 from ..write import derived_uid
 
@@ -71,11 +71,6 @@ class SourceFrames:
     def has_geometry(self) -> bool:
         """Whether every frame says where in the patient it lies."""
         return all(f.position is not None and f.orientation is not None for f in self.frames)
-
-
-def volumes_of(image: Sequence | VolumeSeries) -> tuple[Sequence, ...]:
-    """The stacks of a series of volumes, or the one sequence, in the order of the frames of a mask."""
-    return image.volumes if isinstance(image, VolumeSeries) else (image,)
 
 
 def mask_shape(image: Sequence | VolumeSeries) -> tuple[int, int, int]:

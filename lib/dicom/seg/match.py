@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
-from ...types import FloatArray, InputError, SequenceKind
+from ...types import FloatArray, InputError, SequenceKind, volumes_of
 from ..types import DicomSeries
-from .frames import frame_value, volumes_of
+from .frames import frame_value
 
 SAME_PIXEL = 0.5
 """Pixels: how far any corner of a SEG frame may lie from the corner of the frame it belongs to."""

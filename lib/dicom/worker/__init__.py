@@ -17,7 +17,6 @@ import mmap
 import os
 import pickle
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ import numpy as np
 
 from ...types import InputError, Sequence, SequenceKind, VolumeSeries
 from ..types import DicomSeries, SeriesFacts
+from .launch import ROOT, launch
 from .messages import padded, receive, send
 
 GIB = 1 << 30
@@ -38,12 +38,6 @@ MEMORY_LIMIT_BYTES = 16 * GIB
 START_TIMEOUT_S = 120.0
 # Smaller answers are copied: a mapping would hold a file descriptor for as long as the arrays live.
 _MAP_FROM_BYTES = 1 << 22
-_ROOT = Path(__file__).resolve().parents[3]
-# `lib` is imported as a top-level package whatever it is called here: inside it all imports are relative.
-_BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from lib.dicom.worker.process import serve; "
-    "sys.path.remove(sys.argv[1]); serve(int(sys.argv[2]))"
-)
 _THREAD_SETTINGS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
@@ -141,17 +135,7 @@ class _Worker:
     """One process and the socket to it."""
 
     def __init__(self) -> None:
-        self.connection, theirs = socket.socketpair()
-        command = [sys.executable, "-P", "-c", _BOOT, str(_ROOT), str(theirs.fileno())]
-        with theirs:
-            self.process = subprocess.Popen(
-                command,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # codecs write there what the answer says better
-                env={**os.environ, **_THREAD_SETTINGS},
-            )
+        self.connection, self.process = launch("lib.dicom.worker.process", {**os.environ, **_THREAD_SETTINGS})
         try:
             receive(self.connection, time.monotonic() + START_TIMEOUT_S)
         except (EOFError, OSError) as error:
@@ -159,7 +143,7 @@ class _Worker:
             code = self.process.returncode
             raise RuntimeError(
                 f"the process that reads DICOM files did not start (exit status {code}); to see why, run: "
-                f"{sys.executable} -c 'import lib.dicom.series' in {_ROOT}"
+                f"{sys.executable} -c 'import lib.dicom.series' in {ROOT}"
             ) from error
 
     def read(
