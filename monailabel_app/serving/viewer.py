@@ -19,13 +19,17 @@ from .stock import STATIC_DIR, GuardedRoute, label_app
 
 router = APIRouter(tags=["Others"], route_class=GuardedRoute)
 OHIF_DIR = (STATIC_DIR / "ohif").resolve()
+EXTENSION_DIR = Path(__file__).resolve().parents[1] / "viewers" / "ohif"
+"""LesionLoop's settings, mode and panel; a file here takes the place of the bundled one of the same name."""
 
 
 @router.get("/ohif/{path:path}", include_in_schema=False)
 def ohif(path: str) -> FileResponse:
     """Return a file of the viewer; any other address is a page of the viewer itself."""
-    file = static_file(OHIF_DIR, path) or OHIF_DIR / "index.html"
-    return FileResponse(file, media_type=get_mime_type(str(file)))
+    own = static_file(EXTENSION_DIR, path)
+    file = own or static_file(OHIF_DIR, path) or OHIF_DIR / "index.html"
+    headers = {"cache-control": "no-cache"} if own else None  # a browser must not mix files of two releases
+    return FileResponse(file, media_type=get_mime_type(str(file)), headers=headers)
 
 
 def static_file(folder: Path, path: str) -> Path | None:

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// OHIF's settings. Served in place of the bundled file: it adds LesionLoop's extension and mode, which come first on
+// the study list, and leaves out the modes that do not fit (PET fusion, microscopy, 4D).
+window.config = {
+  routerBasename: '/ohif/',
+  showStudyList: true,
+  extensions: ['/ohif/lesionloop/extension.js'],
+  modes: ['/ohif/lesionloop/mode.js'],
+  modesConfiguration: {
+    '@ohif/mode-tmtv': { hide: true },
+    '@ohif/mode-microscopy': { hide: true },
+    '@ohif/mode-preclinical-4d': { hide: true },
+  },
+  showWarningMessageForCrossOrigin: true,
+  showCPUFallbackMessage: true,
+  showLoadingIndicator: true,
+  strictZSpacingForVolumeViewport: true,
+  investigationalUseDialog: { option: 'never' },
+  useSharedArrayBuffer: 'FALSE',
+  defaultDataSourceName: 'dicomweb',
+  dataSources: [
+    {
+      namespace: '@ohif/extension-default.dataSourcesModule.dicomweb',
+      sourceName: 'dicomweb',
+      configuration: {
+        friendlyName: 'LesionLoop',
+        name: 'LesionLoop',
+        wadoUriRoot: '/dicom-web',
+        qidoRoot: '/dicom-web',
+        wadoRoot: '/dicom-web',
+        qidoSupportsIncludeField: true,
+        supportsReject: false,
+        imageRendering: 'wadors',
+        thumbnailRendering: 'wadors',
+        enableStudyLazyLoad: false,
+        supportsFuzzyMatching: false,
+        supportsWildcard: true,
+        dicomUploadEnabled: true,
+        bulkDataURI: { enabled: true },
+      },
+    },
+  ],
+};
