@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,21 @@ MAX_COMPONENTS = 200
 NEIGHBOURS_26 = np.ones((3, 3, 3))
 
 Region = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class OutlinedLesion:
+    """A lesion and its voxels.
+
+    Attributes:
+        finding: The lesion.
+        region: Part of the sequence (T, H, W) that it lies in.
+        mask: Its voxels there.
+    """
+
+    finding: Finding
+    region: Region
+    mask: npt.NDArray[np.bool_]
 
 
 def find_lesions(
@@ -60,22 +75,38 @@ def lesions_from_mask(
     Returns:
         Labelmap (T, H, W) with the class values of the lesions kept, and the lesions, best first.
     """
+    lesions = outlined_lesions(prediction, sequence, config, source)
+    return labelmap_of(lesions, prediction, config), [lesion.finding for lesion in lesions]
+
+
+def outlined_lesions(
+    prediction: Prediction, sequence: Sequence, config: ModelConfig, source: Source
+) -> list[OutlinedLesion]:
+    """As :func:`lesions_from_mask`, each lesion with its voxels; no voxel belongs to two."""
     mean_ml = sequence.voxel_volume_ml
     min_voxels = 1.0 if mean_ml is None else config.inference.min_volume_ml / mean_ml - 1e-6
     classes = _classes(prediction.mask, config.inference.mask_threshold)
-    labelmap = np.zeros_like(classes)
-    found: list[Finding] = []
+    found: list[OutlinedLesion] = []
     for value, name in enumerate(config.class_names, start=1):
         probability = prediction.mask[:, value - 1]
         for region, mask in _components(classes == value, min_voxels):
             score, frame_scores = _mask_scores(probability[region], mask, prediction.presence[region[0]])
             if score < config.inference.score_threshold:
                 continue
-            labelmap[region][mask] = value
             lesion = _masked_lesion(region, mask, sequence)
             scores = {region[0].start + t: s for t, s in frame_scores.items()}
-            found.append(replace(lesion, label=name, score=score, frame_scores=scores, source=source))
-    return labelmap, _numbered(found)
+            finding = replace(lesion, label=name, score=score, frame_scores=scores, source=source)
+            found.append(OutlinedLesion(finding, region, mask))
+    best_first = sorted(found, key=lambda lesion: -lesion.finding.score)
+    return [replace(one, finding=replace(one.finding, id=i)) for i, one in enumerate(best_first, start=1)]
+
+
+def labelmap_of(lesions: list[OutlinedLesion], prediction: Prediction, config: ModelConfig) -> MaskArray:
+    """The class values of lesions, (T, H, W)."""
+    labelmap = np.zeros((len(prediction.mask), *prediction.mask.shape[2:]), np.uint8)
+    for lesion in lesions:
+        labelmap[lesion.region][lesion.mask] = config.labels[lesion.finding.label]
+    return labelmap
 
 
 def lesions_from_boxes(

@@ -111,9 +111,9 @@ def resample_to(fixed: Sequence, moving: Sequence, to_fixed: FloatArray, *, labe
     lowest = [0.0 if labels else float(channel.min()) for channel in np.moveaxis(moving.frames, 1, 0)]
     dtype = moving.frames.dtype if labels else np.dtype(np.float32)
     out = np.empty((n_frames, len(lowest), height, width), dtype)
-    for t, origin in enumerate(_origins(fixed)):
+    for t, origin in enumerate(frame_origins(fixed)):
         points = (in_plane + origin) @ back[:3, :3].T + back[:3, 3]
-        index = _indices(moving, points.transpose(1, 0, 2))
+        index = frame_indices(moving, points.transpose(1, 0, 2))
         for c, low in enumerate(lowest):
             out[t, c] = _sampled(moving.frames[:, c], index, order=0 if labels else 1, outside=low)
     return out
@@ -134,18 +134,18 @@ def _same_channel(fixed: Sequence, moving: Sequence) -> tuple[int, int]:
     return present[0][0], present[1][0]
 
 
-def _origins(stack: Sequence) -> FloatArray:
+def frame_origins(stack: Sequence) -> FloatArray:
     """Centre of the first pixel of each frame in LPS mm, (T, 3)."""
     if stack.origins_lps_mm is not None:
         return stack.origins_lps_mm
     return stack.affine_lps[:3, 3] + np.arange(len(stack.frames))[:, None] * stack.affine_lps[:3, 2]
 
 
-def _indices(stack: Sequence, points: FloatArray) -> FloatArray:
+def frame_indices(stack: Sequence, points: FloatArray) -> FloatArray:
     """LPS mm (..., 3) -> frame, row and column indices (3, ...), whatever the spacing and tilt of the slices."""
     x, y = stack.affine_lps[:3, 0], stack.affine_lps[:3, 1]
     normal = np.cross(x, y) / np.linalg.norm(np.cross(x, y))
-    origins = _origins(stack)
+    origins = frame_origins(stack)
     ends = (stack.affine_lps[:3, 2],) * 2 if len(origins) < 2 else (origins[1] - origins[0], origins[-1] - origins[-2])
     origins = np.concatenate([origins[:1] - ends[0], origins, origins[-1:] + ends[1]])
     heights, numbers = origins @ normal, np.arange(-1.0, len(origins) - 1)
@@ -176,7 +176,8 @@ def _image(stack: Sequence, channel: int) -> sitk.Image:
     normal = np.cross(x, y)
     axes = np.stack([x, np.cross(normal, x), normal])
     axes /= np.linalg.norm(axes, axis=1, keepdims=True)
-    corners = [o + i * x + j * y for o in _origins(stack)[[0, -1]] for i in (0, width - 1) for j in (0, height - 1)]
+    ends = frame_origins(stack)[[0, -1]]
+    corners = [end + i * x + j * y for end in ends for i in (0, width - 1) for j in (0, height - 1)]
     low, high = (np.array(corners) @ axes.T).min(axis=0), (np.array(corners) @ axes.T).max(axis=0)
     step = max(float(np.prod(high - low) / TARGET_VOXELS) ** (1 / 3), min(stack.spacing_mm))
     sizes = np.maximum(np.ceil((high - low) / step).astype(int) + 1, MIN_SLICES)
@@ -188,7 +189,7 @@ def _image(stack: Sequence, channel: int) -> sitk.Image:
     rows, columns = np.meshgrid(*(np.arange(sizes[k]) * step + low[k] for k in (1, 0)), indexing="ij")
     for k in range(sizes[2]):
         points = np.stack([columns, rows, np.full_like(rows, low[2] + k * step)], axis=-1) @ axes
-        values[k] = _sampled(frames, _indices(stack, points), order=1, outside=0.0)
+        values[k] = _sampled(frames, frame_indices(stack, points), order=1, outside=0.0)
     image = sitk.GetImageFromArray(_flattened(values, FLATTEN_MM / step))
     image.SetSpacing((step,) * 3)
     image.SetDirection(axes.T.ravel().tolist())

@@ -2,8 +2,9 @@
 """Versions of a model's weights: what is in service, what was before, how to go back.
 
 On disk, in ``model/NAME/``: ``vNNNN.safetensors`` and ``vNNNN.json`` (how it came about) per version, and
-``current.json``, which names the version in service and is replaced in one step. Version ``pretrained`` is the file
-that ships with the app. Nothing is deleted, and a version never changes once written.
+``current.json``, which names the version in service, tells when and by whom that was changed, and is replaced in one
+step. Version ``pretrained`` is the file that ships with the app. Nothing is deleted, and a version never changes once
+written.
 """
 
 from __future__ import annotations
@@ -24,7 +25,23 @@ from .types import InputError
 from .weights import file_sha256, save_weights
 
 PRETRAINED = "pretrained"
+KEPT_CHANGES = 200
 _VERSION = re.compile(r"^v(\d{4,})$")
+
+
+@dataclass(frozen=True)
+class Change:
+    """Another version was put into service.
+
+    Attributes:
+        version: Which.
+        at: ISO 8601, UTC.
+        by: The user who went back or forward to it; "" when a training published it or nobody said.
+    """
+
+    version: str
+    at: str
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,15 +88,20 @@ class VersionStore:
         Raises:
             InputError: If the pointer names a version whose file is gone.
         """
-        version = self._pointed()
-        if version is None:
-            version = PRETRAINED
-            if self.pretrained is None or not self.pretrained.is_file():
-                return None, ""
+        version = self.in_service()
+        if not version:
+            return None, ""
         path = self.path(version)
         if not path.is_file():
             raise InputError(f"{path}: the weights in service are missing; run 'lesionloop rollback {self.model}'")
         return path, version
+
+    def in_service(self) -> str:
+        """Name of the version in service, also when its weights are gone; "" when there is none yet."""
+        history = self._history()
+        if history:
+            return history[-1]
+        return PRETRAINED if self.pretrained is not None and self.pretrained.is_file() else ""
 
     def path(self, version: str) -> Path:
         """Weights file of a version.
@@ -127,11 +149,16 @@ class VersionStore:
                 self._point_to(version)
         return record
 
-    def rollback(self, version: str | None = None) -> str:
+    def changes(self) -> list[Change]:
+        """Which version was put into service when and by whom, oldest first; at most :data:`KEPT_CHANGES`."""
+        return [Change(**change) for change in self._pointer_json().get("changes", [])]
+
+    def rollback(self, version: str | None = None, by: str = "") -> str:
         """Put an earlier version into service.
 
         Args:
             version: Which; None for the one that was in service before the present one.
+            by: Name of the user, for the history.
 
         Returns:
             The version now in service.
@@ -139,13 +166,13 @@ class VersionStore:
         Raises:
             InputError: If there is no such or no earlier version.
         """
-        target = version if version is not None else self._previous()
-        if target not in self.versions():
-            known = ", ".join(self.versions()) or "none"
-            raise InputError(f"model '{self.model}' has no version '{target}'; known: {known}")
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock():
-            self._point_to(target)
+            target = version if version is not None else self._previous()
+            if target not in self.versions():
+                known = ", ".join(self.versions()) or "none"
+                raise InputError(f"model '{self.model}' has no version '{target}'; known: {known}")
+            self._point_to(target, by)
         return target
 
     def describe(self) -> dict[str, Any]:
@@ -163,25 +190,25 @@ class VersionStore:
         history = self._history()
         if len(history) > 1:
             return history[-2]
-        _, version = self.current()
+        version = self.in_service()
         if PRETRAINED in self.versions() and version != PRETRAINED:
             return PRETRAINED
         raise InputError(f"model '{self.model}' has no version before '{version or 'the first'}'")
 
+    def _pointer_json(self) -> dict[str, Any]:
+        return dict(json.loads(self._pointer.read_text())) if self._pointer.is_file() else {}
+
     def _history(self) -> list[str]:
-        if not self._pointer.is_file():
-            return []
-        return list(json.loads(self._pointer.read_text())["history"])
+        return list(self._pointer_json().get("history", []))
 
-    def _pointed(self) -> str | None:
-        history = self._history()
-        return history[-1] if history else None
-
-    def _point_to(self, version: str) -> None:
-        """Going back cuts the history there; going forward adds to it."""
+    def _point_to(self, version: str, by: str = "") -> None:
+        """Going back cuts the history there; going forward adds to it. What was done stays among the changes."""
         history = self._history() or ([PRETRAINED] if PRETRAINED in self.versions() else [])
         history = history[: history.index(version) + 1] if version in history else [*history, version]
-        _write_json(self._pointer, {"version": version, "history": history, "changed_at": _now()})
+        change = Change(version, _now(), by)
+        changes = [*map(asdict, self.changes()), asdict(change)][-KEPT_CHANGES:]
+        pointer = {"version": version, "history": history, "changed_at": change.at, "changes": changes}
+        _write_json(self._pointer, pointer)
 
     def _lock(self) -> FileLock:
         return FileLock(self.folder / ".lock", timeout=60)

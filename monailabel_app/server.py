@@ -22,7 +22,21 @@ from monailabel.utils.async_tasks.task import AsyncTask
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from .serving import datastore, dicomweb, downloads, inference, login, pages, proxy, tasks, viewer
+from .serving import (
+    cards,
+    datastore,
+    dicomweb,
+    downloads,
+    followup,
+    inference,
+    labels,
+    login,
+    pages,
+    proxy,
+    tasks,
+    versions,
+    viewer,
+)
 from .serving.auth import Authentication, BrowserSessions, LoginLimiter, Tokens
 from .serving.guards import BodyLimit, RequestGuard
 from .serving.pool import InferencePool
@@ -85,7 +99,20 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.state.limiter = LoginLimiter()
     app.state.pool = InferencePool(settings.infer_workers, settings.infer_queue)
     app.add_exception_handler(Exception, lambda _, error: error_answer(error))
-    for routes in (pages, login, tasks, inference, datastore, viewer, dicomweb, proxy):
+    for routes in (
+        pages,
+        login,
+        tasks,
+        versions,
+        cards,
+        inference,
+        followup,
+        datastore,
+        labels,
+        viewer,
+        dicomweb,
+        proxy,
+    ):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
     return app

@@ -10,10 +10,10 @@ import pytest
 from pydicom import dcmread
 
 from lib.configs import load_config
-from lib.dicom.write import Subject, write_us_multiframe
+from lib.dicom.write import Subject, write_mr_series, write_us_multiframe
 from lib.infers.lesion import LesionDetection, LesionSegmentation
 from lib.phantom import head_stack, write_dicom, write_nifti
-from lib.types import InputError
+from lib.types import Box, InputError
 from lib.versions import VersionStore
 
 ROOT = Path(__file__).parents[1]
@@ -117,3 +117,109 @@ def test_the_chosen_volume_is_the_one_that_is_read(phantom, tmp_path):
     _, alone = task({"image": str(phantom / "head.nii.gz")})
     _, chosen = task({"image": str(tmp_path / "d.nii.gz"), "time_point": "4"})
     assert chosen["findings"] == alone["findings"]
+
+
+def painted(mask: dict, finding: int | None = None) -> np.ndarray:
+    """A mask by frames as pixels (T, H, W), of one finding or all."""
+    pixels = np.zeros((len(mask["sop_instance_uids"]), mask["rows"] * mask["columns"]), np.uint8)
+    for part in mask["parts"]:
+        for frame, runs in part["frames"].items() if finding in (None, part["finding"]) else ():
+            for start, length in zip(runs[::2], runs[1::2], strict=True):
+                assert not pixels[int(frame), start : start + length].any()
+                pixels[int(frame), start : start + length] = mask["labels"][part["label"]]
+    return pixels.reshape(-1, mask["rows"], mask["columns"])
+
+
+def tight_boxes(pixels: np.ndarray) -> dict[str, Box]:
+    found = {}
+    for t in np.flatnonzero(pixels.any(axis=(1, 2))):
+        rows, columns = np.flatnonzero(pixels[t].any(axis=1)), np.flatnonzero(pixels[t].any(axis=0))
+        found[str(t)] = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+    return found
+
+
+def test_a_mask_by_frames_has_the_voxels_of_each_finding(phantom, tmp_path):
+    task = shipped("segmentation", tmp_path)
+    file, params = task({"image": str(phantom / "head"), "frame_mask": True})
+    _, plain = task({"image": str(phantom / "head")})
+    mask = params.pop("mask")
+    assert {key for key in params if params[key] != plain[key]} <= {"latencies"}
+    assert [part["finding"] for part in mask["parts"]] == [finding["id"] for finding in params["findings"]]
+    for finding in params["findings"]:
+        assert tight_boxes(painted(mask, finding["id"])) == finding["boxes"]
+    assert mask["sop_instance_uids"] == params["sop_instance_uids"]
+    labelmap = np.asarray(nib.load(file).dataobj).transpose(2, 1, 0)
+    truth = head_stack(12).mask  # (T, H, W) as the DICOM files store it
+    assert np.array_equal(painted(mask), labelmap)
+    assert 2 * (painted(mask) & truth).sum() / (painted(mask).sum() + truth.sum()) > 0.6
+    _, boxes = shipped("detection", tmp_path)({"image": str(phantom / "head"), "frame_mask": True})
+    assert "mask" not in boxes
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_the_pixels_are_those_that_the_files_store(phantom, tmp_path, kind):
+    """The same head, stored upside down and from above: models see no difference, a viewer does."""
+    folder = tmp_path / "turned"
+    folder.mkdir()
+    for file in (phantom / "head").iterdir():
+        dataset = dcmread(file)
+        dataset.PixelData = np.ascontiguousarray(dataset.pixel_array[::-1, ::-1]).tobytes()
+        dataset.ImageOrientationPatient = [-1, 0, 0, 0, -1, 0]
+        y_mm, x_mm = (float(v) for v in dataset.PixelSpacing)
+        x, y, z = (float(v) for v in dataset.ImagePositionPatient)
+        dataset.ImagePositionPatient = [x + (dataset.Columns - 1) * x_mm, y + (dataset.Rows - 1) * y_mm, z]
+        dataset.save_as(folder / file.name)
+    task = shipped(kind, tmp_path)
+    _, usual = task({"image": str(phantom / "head"), "frame_mask": True})
+    _, turned = task({"image": str(folder), "frame_mask": True})
+    assert turned["sop_instance_uids"] == usual["sop_instance_uids"]
+    assert turned["presence"] == pytest.approx(usual["presence"], abs=1e-3)
+    height, width = head_stack(12).mask.shape[1:]
+    for own, other in zip(turned["findings"], usual["findings"], strict=True):
+        rotated = {
+            t: [width - x1, height - y1, width - x0, height - y0] for t, (x0, y0, x1, y1) in other["boxes"].items()
+        }
+        assert own["boxes"].keys() == rotated.keys()
+        for t, box in rotated.items():
+            assert own["boxes"][t] == pytest.approx(box, abs=0.02)
+        assert own["frame_scores"].keys() == other["frame_scores"].keys()
+        assert own["center_lps_mm"] == pytest.approx(other["center_lps_mm"], abs=0.01)
+    if kind == "segmentation":
+        assert np.array_equal(painted(turned["mask"]), painted(usual["mask"])[:, ::-1, ::-1])
+        for finding in turned["findings"]:
+            assert tight_boxes(painted(turned["mask"], finding["id"])) == finding["boxes"]
+
+
+def test_a_volume_that_models_cut_across_is_shown_as_stored(tmp_path):
+    """An isotropic sagittal head: no frame that the model sees is one of the stored images."""
+    stack = head_stack(12, n_frames=40, size=64, spacing_mm=(4.0, 4.0, 4.0), n_lesions=1)
+    subject = Subject("P3", datetime.date(2026, 1, 1))
+    sagittal = np.ascontiguousarray(stack.image.transpose(2, 0, 1)[:, ::-1])  # (x, -z, y): slices to the left
+    files = write_mr_series(sagittal, tmp_path / "head", subject, spacing_mm=(4, 4, 4), origin_lps_mm=(0, 0, 0))
+    for number, file in enumerate(files):
+        dataset = dcmread(file)
+        dataset.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+        dataset.ImagePositionPatient = [4.0 * number, 0, 0]
+        dataset.save_as(file)
+    task = shipped("segmentation", tmp_path)
+    request = {"image": str(tmp_path / "head"), "mask_threshold": 0.05, "score_threshold": 0.0}
+    file, params = task({**request, "frame_mask": "true"})
+    mask = params["mask"]
+    assert params["findings"]
+    assert (mask["rows"], mask["columns"], params["n_frames"]) == (40, 64, 64)
+    assert mask["sop_instance_uids"] == params["sop_instance_uids"]
+    assert mask["sop_instance_uids"] == [str(dcmread(f).SOPInstanceUID) for f in reversed(files)]  # along the normal
+    assert params["presence"] is None
+    assert np.array_equal(painted(mask), np.asarray(nib.load(file).dataobj).transpose(2, 1, 0))
+    for finding in params["findings"]:
+        for t, (x0, y0, x1, y1) in tight_boxes(painted(mask, finding["id"])).items():
+            outline = finding["boxes"][t]
+            assert outline[0] <= x0 < x1 <= outline[2]
+            assert outline[1] <= y0 < y1 <= outline[3]
+    assert task(request)[1]["sop_instance_uids"] == []
+
+
+@pytest.mark.parametrize("value", ["maybe", 3, [1]])
+def test_frame_mask_is_a_yes_or_no(phantom, tmp_path, value):
+    with pytest.raises(InputError, match="frame_mask"):
+        shipped("segmentation", tmp_path)({"image": str(phantom / "head"), "frame_mask": value})

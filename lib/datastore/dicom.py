@@ -19,7 +19,9 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
 from ..dicom.seg import read_seg
-from ..types import InputError
+from ..dicom.sr.items import UNKNOWN_PERSON
+from ..transforms.shown import shown_frames
+from ..types import InputError, volumes_of
 from .archive import write_archive
 from .dicom_grid import mask_of_frames, series_grid, series_of
 from .dicom_labels import from_dicom, label_suffix, part_of, to_dicom
@@ -181,8 +183,10 @@ class DicomStore(Datastore):  # type: ignore[misc]
             Path(label_filename),
             tag,
             lambda: series_grid(series, image_id),
+            lambda: tuple(map(shown_frames, volumes_of(series.image))),
             lambda path: mask_of_frames(read_seg(path, series).mask, series),
         )
+        info = label.with_info(info)
         with self._saving:
             dataset = to_dicom(label, series, info, self._next_time(image_id, label.tag))
             self._pacs.store(dataset)
@@ -268,7 +272,8 @@ class DicomStore(Datastore):  # type: ignore[misc]
             "Modality": facts.modality,
             "SeriesDescription": facts.description,
             "created": facts.created,
-            "user": facts.author,
+            "ts": int(datetime.fromisoformat(facts.created).timestamp()) if facts.created else None,
+            "user": "" if facts.author == UNKNOWN_PERSON else facts.author,
             "model": facts.model,
         }
         return {**{key: value for key, value in said.items() if value}, **_read(self._label_file(instance))}

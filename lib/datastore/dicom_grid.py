@@ -129,15 +129,15 @@ def checked_time_point(time_point: int | None, n_times: int) -> int:
     return time_point or 0
 
 
-def read_seg_mask(path: Path, folder: Path) -> npt.NDArray[np.uint8]:
-    """Read a DICOM SEG onto the series in a folder, (X, Y, Z).
+def read_seg_mask(path: Path, folder: Path, part: str | None = None) -> npt.NDArray[np.uint8]:
+    """Read a DICOM SEG onto the series in a folder, (X, Y, Z); ``part`` as for :func:`series_of`.
 
     Raises:
         InputError: If the image is not DICOM, or the SEG cannot be read or does not fit.
     """
     if not folder.is_dir():
         raise InputError(f"{path.name}: a DICOM SEG needs an image that is DICOM; save the mask as NIfTI or NRRD")
-    series = series_of(folder)
+    series = series_of(folder, part)
     return mask_of_frames(read_seg(path, series).mask, series)
 
 

@@ -106,13 +106,13 @@ def to_dicom(label: Incoming, series: DicomSeries, info: dict[str, Any], created
     given: dict[str, Any] = {"series_instance_uid": shared_uid, "created": created, "tag": label.tag}
     if label.mask is not None:
         names = segment_names(info, set(np.unique(label.mask).tolist()) - {0})
-        frames = frames_of_mask(label.mask, series, _time_point(info))
+        frames = frames_of_mask(label.mask, series, time_point_of(info))
         return seg_dataset(frames, names, series, source, **given)
     if label.report is not None:
         return report_dataset(label.report, series, source=source if source != Source() else None, **given)
     findings = label.findings or ()
     geometry = series_grid(series, image_uid).geometry
-    times = label.time_points or (_time_point(info),) * len(findings)
+    times = label.time_points or (time_point_of(info),) * len(findings)
     dataset = boxes_dataset(at_times(on_array(list(findings), geometry), times, series), series, source, **given)
     if not geometry.frames_are_slices:
         block = dataset.private_block(PRIVATE_GROUP, PRIVATE_CREATOR, create=True)
@@ -184,7 +184,12 @@ def time_keys(times: list[int], series: DicomSeries) -> dict[str, Any]:
     return {"time_point": times[0]} if len(set(times)) == 1 else {"time_points": times}
 
 
-def _time_point(info: dict[str, Any]) -> int | None:
+def time_point_of(info: dict[str, Any]) -> int | None:
+    """Which volume of a dynamic image a label is of; None where its info does not say.
+
+    Raises:
+        InputError: If what it says is no number.
+    """
     params = _params(info)
     value = info.get("time_point", params.get("time_point"))
     try:

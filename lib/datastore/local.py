@@ -25,8 +25,10 @@ from ..transforms.labels import Grid, file_grid, write_mask
 from ..types import InputError
 from .archive import write_archive
 from .dicom_grid import READ_TIMEOUT_S, linked_folder, read_seg_mask, series_grid, series_of
+from .dicom_labels import part_of
 from .documents import write_json
 from .folders import FolderIndex, FolderSeries
+from .frames import shown_image
 from .incoming import Incoming, findings_json, read_label
 from .local_index import (
     IMAGE_SUFFIXES,
@@ -244,14 +246,16 @@ class LocalStore(LocalDatastore):  # type: ignore[misc]
         """
         path = Path(label_filename)
         image = Path(self.get_image_uri(image_id))
-        grid = partial(_grid, image, image_id)
-        incoming = read_label(path, check_tag(label_tag), grid, partial(read_seg_mask, folder=image))
+        part = part_of(label_info or {})
+        grid = partial(_grid, image, image_id, part)
+        seg = partial(read_seg_mask, folder=image, part=part)
+        incoming = read_label(path, check_tag(label_tag), grid, lambda: shown_image(image, part).volumes, seg)
         target = self._label_folder(incoming.tag) / f"{image_id}{incoming.suffix}"
         with self._changing() as model:
             entry = self._image(model, image_id)
             old = entry.labels.get(incoming.tag)
+            info = {**incoming.with_info(label_info or {}), "ts": int(time.time()), "name": target.name}
             _write(incoming, path, grid, target)
-            info = {**(label_info or {}), "ts": int(time.time()), "name": target.name}
             entry.labels[incoming.tag] = DataModel(ext=incoming.suffix, info=info)
         if old is not None and old.ext != incoming.suffix:
             (self._label_folder(incoming.tag) / f"{image_id}{old.ext}").unlink(missing_ok=True)
@@ -346,8 +350,8 @@ def _remove_empty(folder: Path) -> None:
             path.rmdir()
 
 
-def _grid(image: Path, image_id: str) -> Grid:
-    return series_grid(series_of(image), image_id) if image.is_dir() else file_grid(image, image_id)
+def _grid(image: Path, image_id: str, part: str | None) -> Grid:
+    return series_grid(series_of(image, part), image_id) if image.is_dir() else file_grid(image, image_id)
 
 
 def _write(incoming: Incoming, source: Path, grid: Callable[[], Grid], target: Path) -> None:
@@ -355,6 +359,6 @@ def _write(incoming: Incoming, source: Path, grid: Callable[[], Grid], target: P
         with atomic_write(target) as temporary:
             shutil.copyfile(source, temporary)
     elif incoming.mask is not None:
-        write_mask(incoming.mask, grid(), target)
+        write_mask(incoming.mask, grid(), target, incoming.said.get("label_names"))
     else:
         write_json(findings_json(incoming.findings or ()), target)

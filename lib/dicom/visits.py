@@ -76,7 +76,7 @@ def order_visits(series: Iterable[DicomSeries]) -> list[Visit]:
                 f"{_name(given[0].facts)} and {_name(one.facts)} do not show the same by their descriptions; "
                 "give the same sequence of each visit"
             )
-    dates = [_date(one.facts) for one in given]
+    dates = [study_date(one.facts) for one in given]
     times = [_seconds(one.facts) for one in given]
     known = [0.0 if None in times else float(seconds or 0.0) for seconds in times]
     moments = [date.toordinal() + seconds / 86400 for date, seconds in zip(dates, known, strict=True)]
@@ -176,6 +176,17 @@ def visit_chains(facts: Iterable[SeriesFacts]) -> list[list[SeriesFacts]]:
     return chains
 
 
+def days_between(first: SeriesFacts, second: SeriesFacts) -> float:
+    """Days from one study to another, negative backwards; whole days where one of them does not say its time.
+
+    Raises:
+        InputError: If one of them does not say its date.
+    """
+    days = float((study_date(second) - study_date(first)).days)
+    started, ended = _seconds(first), _seconds(second)
+    return days if started is None or ended is None else round(days + (ended - started) / 86400, 4)
+
+
 def comparable(one: SeriesFacts, other: SeriesFacts) -> bool:
     """Whether two series can show the same at two visits: modality and weighting do not differ."""
     shown = [_words(facts.series_description) & WEIGHTINGS for facts in (one, other)]
@@ -191,7 +202,7 @@ def _groups(facts: Iterable[SeriesFacts]) -> list[list[list[SeriesFacts]]]:
     groups: dict[tuple[str, str], dict[tuple[float, str], list[SeriesFacts]]] = {}
     for one in facts:
         try:
-            moment = _date(one).toordinal() + (_seconds(one) or 0.0) / 86400
+            moment = study_date(one).toordinal() + (_seconds(one) or 0.0) / 86400
         except InputError:
             continue
         if one.patient_id and not _words(one.series_description) & SCOUTS:
@@ -248,7 +259,7 @@ def _name(facts: SeriesFacts) -> str:
     return f"series {facts.series_instance_uid or 'without UID'}{described}"
 
 
-def _date(facts: SeriesFacts) -> datetime.date:
+def study_date(facts: SeriesFacts) -> datetime.date:
     """The study date (PS3.5 6.2: YYYYMMDD, in old files YYYY.MM.DD).
 
     Raises:

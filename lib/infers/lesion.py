@@ -11,11 +11,8 @@ import atexit
 import logging
 import shutil
 import tempfile
-import threading
-import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -25,14 +22,15 @@ import torch
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from ..configs import ModelConfig
-from ..findings import lesions_from_boxes, lesions_from_mask
-from ..predictor import Prediction, Predictor
-from ..registry import build_network
+from ..findings import OutlinedLesion, labelmap_of, lesions_from_boxes, outlined_lesions
+from ..predictor import Prediction
 from ..transforms.geometry import VolumeGeometry, affine_spacing_mm
 from ..transforms.load import load_study, misfit
 from ..transforms.orient import off_in_files
 from ..types import Finding, InputError, MaskArray, Sequence, Source
-from ..weights import file_sha256, load_weights
+from ..weights import file_sha256
+from .by_frames import params_by_frames
+from .predictors import PredictorCache, Stopwatch
 from .requests import Request, flag, requested_device, thresholds, whole_number
 from .writers import FINDINGS_EXTENSION, LABELMAP_EXTENSIONS, write_findings, write_labelmap, write_markups
 
@@ -49,6 +47,21 @@ class Weights(Protocol):
 
 
 @dataclass(frozen=True)
+class Found:
+    """What was read off a prediction.
+
+    Attributes:
+        labelmap: (T, H, W), or None for boxes.
+        findings: Best first.
+        outlines: The voxels of each finding, or None for boxes.
+    """
+
+    labelmap: MaskArray | None
+    findings: list[Finding]
+    outlines: tuple[OutlinedLesion, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Result:
     """One inference, before it is written.
 
@@ -61,36 +74,6 @@ class Result:
     labelmap: MaskArray | None
     findings: list[Finding]
     geometry: VolumeGeometry
-
-
-class PredictorCache:
-    """One predictor per device, built anew when the weights file changes.
-
-    Args:
-        config: The model.
-    """
-
-    def __init__(self, config: ModelConfig) -> None:
-        self._config = config
-        self._lock = threading.Lock()
-        self._predictors: dict[str, tuple[tuple[Path, int], Predictor]] = {}
-
-    def get(self, device: torch.device, path: Path) -> Predictor:
-        """The predictor for a weights file.
-
-        Raises:
-            InputError: If the weights cannot be read or do not fit the network.
-        """
-        key = (path, path.stat().st_mtime_ns)
-        with self._lock:
-            cached = self._predictors.get(str(device))
-            if cached is not None and cached[0] == key:
-                return cached[1]
-            network = build_network(self._config)
-            load_weights(network, path)
-            predictor = Predictor(self._config, network, device)
-            self._predictors[str(device)] = (key, predictor)
-            return predictor
 
 
 class LesionInfer(InferTask):  # type: ignore[misc]
@@ -136,8 +119,9 @@ class LesionInfer(InferTask):  # type: ignore[misc]
         Args:
             request: ``image`` (path of a file or a DICOM folder); optional ``time_point`` and ``part`` (which volume
                 or images of one that has several), ``device``, ``mask_threshold``, ``score_threshold``,
-                ``min_volume_ml``, ``result_extension``, ``result_dtype``, ``result_compress``,
-                ``result_write_to_file`` and ``logging`` (``WARNING`` keeps the request out of the log).
+                ``min_volume_ml``, ``frame_mask`` (answer on the frames that viewers show, with the mask), the form of
+                the file (``result_extension``, ``result_dtype``, ``result_compress``, ``result_write_to_file``) and
+                ``logging`` (``WARNING`` keeps the request out of the log).
 
         Returns:
             Path of the result file (None with ``result_write_to_file`` false), and the parameters: label_names,
@@ -155,6 +139,7 @@ class LesionInfer(InferTask):  # type: ignore[misc]
         image = request.get("image")
         if not isinstance(image, str) or not image:
             raise InputError("request key 'image' must be the path of an image")
+        by_frames = flag(request, "frame_mask", False)
         time_point, part = whole_number(request, "time_point"), request.get("part") or None
         path, source = self._current()
         with clock.lap("read"):
@@ -162,22 +147,23 @@ class LesionInfer(InferTask):  # type: ignore[misc]
         with clock.lap("infer"):
             prediction = self._predict(study.sequence, device, path)
         with clock.lap("post"):
-            labelmap, findings = self.find(prediction, study.sequence, config, source)
-            params = self._params(prediction, study.sequence, findings, source)
+            found = self.find(prediction, study.sequence, config, source)
+            params = self._params(prediction, study.sequence, found.findings, source)
             params |= {"time_point": time_point, "part": part}
             params["warnings"] = [*study.problems, *misfit(study.modality, config.input), *off_in_files(study.sequence)]
+            if by_frames:
+                params |= params_by_frames(study, found.findings, found.outlines, self._model.labels)
         with clock.lap("write"):
-            file = self._file(Result(labelmap, findings, study.geometry), request, extension)
+            file = self._file(Result(found.labelmap, found.findings, study.geometry), request, extension)
         params["latencies"] = clock.latencies()
         if str(request.get("logging", "INFO")).upper() in ("INFO", "DEBUG"):
-            logger.info("%s: %d lesion(s), latencies in s %s", self._model.name, len(findings), params["latencies"])
+            count = len(found.findings)
+            logger.info("%s: %d lesion(s), latencies in s %s", self._model.name, count, params["latencies"])
         return file, params
 
     @abstractmethod
-    def find(
-        self, prediction: Prediction, sequence: Sequence, config: ModelConfig, source: Source
-    ) -> tuple[MaskArray | None, list[Finding]]:
-        """Read the lesions off a prediction: (labelmap or None, lesions)."""
+    def find(self, prediction: Prediction, sequence: Sequence, config: ModelConfig, source: Source) -> Found:
+        """Read the lesions off a prediction."""
 
     @abstractmethod
     def extension(self, request: Request) -> str:
@@ -254,11 +240,11 @@ class LesionSegmentation(LesionInfer):
 
     infer_type = InferType.SEGMENTATION
 
-    def find(
-        self, prediction: Prediction, sequence: Sequence, config: ModelConfig, source: Source
-    ) -> tuple[MaskArray | None, list[Finding]]:
+    def find(self, prediction: Prediction, sequence: Sequence, config: ModelConfig, source: Source) -> Found:
         """Connected components of the mask."""
-        return lesions_from_mask(prediction, sequence, config, source)
+        lesions = outlined_lesions(prediction, sequence, config, source)
+        findings = [lesion.finding for lesion in lesions]
+        return Found(labelmap_of(lesions, prediction, config), findings, tuple(lesions))
 
     def extension(self, request: Request) -> str:
         """``.nii.gz`` unless the request says otherwise."""
@@ -283,11 +269,9 @@ class LesionDetection(LesionInfer):
 
     infer_type = InferType.DETECTION
 
-    def find(
-        self, prediction: Prediction, sequence: Sequence, config: ModelConfig, source: Source
-    ) -> tuple[MaskArray | None, list[Finding]]:
+    def find(self, prediction: Prediction, sequence: Sequence, config: ModelConfig, source: Source) -> Found:
         """Boxes linked over frames."""
-        return None, lesions_from_boxes(prediction, sequence, config, source)
+        return Found(None, lesions_from_boxes(prediction, sequence, config, source))
 
     def extension(self, request: Request) -> str:
         """``.json``, whatever the request says: Slicer's module asks for ``.nrrd`` from every model."""
@@ -309,26 +293,6 @@ def results_dir() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="lesionloop-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
-
-
-class Stopwatch:
-    """Seconds spent by stage."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-        self._laps: dict[str, float] = {}
-
-    @contextmanager
-    def lap(self, name: str) -> Iterator[None]:
-        """Time a stage."""
-        start = time.perf_counter()
-        yield
-        self._laps[name] = time.perf_counter() - start
-
-    def latencies(self) -> dict[str, float]:
-        """Seconds by stage, and in ``total`` those since the start."""
-        laps = {**self._laps, "total": time.perf_counter() - self._start}
-        return {name: round(seconds, 4) for name, seconds in laps.items()}
 
 
 def _rounded(values: Iterable[float]) -> list[float]:

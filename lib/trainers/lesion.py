@@ -141,13 +141,14 @@ class LesionTrainTask(TrainTask):  # type: ignore[misc]
             verb = "published" if publish else "not published"
             reason = (
                 f"{verb}: validation Dice {challenger:.4f} against {in_service:.4f} of the version in service, "
-                f"{len(val)} validation studies"
+                f"{len(val)} validation {'study' if len(val) == 1 else 'studies'}"
             )
         details = {
             "train": [case.image_id for case in train],
             "val": [case.image_id for case in val],
             "val_dice": challenger,
             "deployed_val_dice": in_service,
+            "settings": asdict(config.training),
             "history": [report.to_json() for report in result.history],
         }
         return self.versions.add(result.state, publish=publish, reason=reason, parent=parent, details=details)

@@ -17,6 +17,7 @@ from ..volumes.read import ImageFile, read_image_file
 from .geometry import RAS_TO_LPS, VolumeGeometry, affine_spacing_mm
 from .labels import Grid, read_mask
 from .orient import oriented
+from .shown import ShownFrames, shown_frames
 
 READ_TIMEOUT_S = 120.0
 
@@ -31,12 +32,14 @@ class Study:
             :func:`lib.dicom.series.read_series`).
         modality: DICOM's; "" when the file does not say.
         problems: What the reader noticed and what it did about it.
+        shown: The frames as a viewer shows them.
     """
 
     sequence: Sequence
     geometry: VolumeGeometry
     modality: str
     problems: tuple[str, ...]
+    shown: ShownFrames
 
 
 def load_study(path: Path, config: InputConfig, time_point: int | None = None, part: str | None = None) -> Study:
@@ -54,9 +57,10 @@ def load_study(path: Path, config: InputConfig, time_point: int | None = None, p
             has several volumes or parts and none was chosen.
     """
     image, modality, problems = _read(path, config.kind, part)
-    sequence, geometry = oriented(fitting(_chosen(image, time_point, path), config, path))
+    stored = fitting(_chosen(image, time_point, path), config, path)
+    sequence, geometry = oriented(stored)
     sequence = replace(sequence, frames=sequence.frames.astype(np.float32, copy=False))
-    return Study(sequence, geometry, modality, problems)
+    return Study(sequence, geometry, modality, problems, shown_frames(stored))
 
 
 def load_sequence(path: Path, config: InputConfig, time_point: int | None = None) -> tuple[Sequence, VolumeGeometry]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The datastore and session routes: MONAI Label's interface with every name checked, off the event loop."""
+"""The image and session routes: MONAI Label's interface with every name checked, off the event loop."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, HTTPException, Query, Request, UploadFile
-from fastapi.responses import FileResponse, Response
-from monailabel.utils.others.generic import file_checksum, get_mime_type, remove_file
+from fastapi.responses import FileResponse, JSONResponse, Response
+from monailabel.utils.others.generic import file_checksum, remove_file
 from monailabel.utils.sessions import SessionInfo, Sessions
 from starlette.background import BackgroundTask
 
+from ..roots import lib_module
 from .archives import unpack
 from .checks import (
-    LABEL_SUFFIXES,
     bad_request,
     base_name,
     check_image,
     check_name,
     check_new_image,
     check_session_id,
-    check_tag,
     discard_upload,
     image_suffixes,
     save_upload,
     upload_suffix,
 )
-from .downloads import nifti_of
+from .downloads import download, nifti_of
 from .params import parse_params
-from .stock import STORE_LOCK, GuardedRoute, label_app, settled_json, store, user_of
+from .stock import STORE_LOCK, GuardedRoute, label_app, settled_json, store, with_user, without_folders
 
 router = APIRouter(tags=["Datastore"], route_class=GuardedRoute)
 MAX_EXPANSION = 4
@@ -67,7 +66,7 @@ def add_image(
     """Add an image to the store under a new id, or under the name of its file."""
     suffix = upload_suffix(file, image_suffixes())
     image_id = check_new_image(image or base_name(file.filename or "")[: -len(suffix)])
-    info = _with_user(parse_params(params), request)
+    info = with_user(parse_params(params), request)
     path = save_upload(file, suffix)
     try:
         with STORE_LOCK:
@@ -100,7 +99,7 @@ def check_image_exists(image: str, check_sum: str = "") -> dict[str, str]:
 @router.get("/datastore/image", summary="Download an image")
 def download_image(image: str) -> FileResponse:
     """Return the image file; of a DICOM series the same voxels as NIfTI, for programs that take one file."""
-    return _download(_image_path(image))
+    return download(_image_path(image))
 
 
 @router.get("/datastore/image/info", summary="Get what is known about an image")
@@ -110,80 +109,22 @@ def image_info(image: str) -> Response:
     return settled_json(lambda: store().get_image_info(image))
 
 
+@router.get("/datastore/image/frames", summary="Get the frames of an image as a viewer shows them")
+def image_frames(
+    image: str, time_point: Annotated[int | None, Query(ge=0)] = None, part: str | None = None
+) -> JSONResponse:
+    """Return kind, size, places and DICOM instances of the frames, in the order in which findings count them."""
+    path = Path(store().get_image_uri(check_image(image)))
+    frames = lib_module("datastore.frames").frames_json(path, time_point, part or None)
+    return JSONResponse({**frames, "warnings": [without_folders(text) for text in frames["warnings"]]})
+
+
 @router.put("/datastore/image/info", summary="Change what is known about an image")
 def update_image_info(request: Request, image: str, info: Annotated[str, Form()] = "{}") -> None:
     """Merge a JSON object into the image's information."""
-    changes = _with_user(parse_params(info), request)
+    changes = with_user(parse_params(info), request)
     with STORE_LOCK:
         store().update_image_info(check_image(image), changes)
-
-
-@router.put("/datastore/label", summary="Save a label")
-def save_label(
-    request: Request,
-    image: str,
-    label: Annotated[UploadFile, File()],
-    tag: str = "final",
-    params: Annotated[str, Form()] = "{}",
-) -> dict[str, Any]:
-    """Save a label of an image; a new one takes the place of the old one with the same tag."""
-    check_image(image)
-    tag = check_tag(tag or "final")
-    suffix = upload_suffix(label, LABEL_SUFFIXES)
-    info = _with_user(parse_params(params), request)
-    path = save_upload(label, suffix)
-    try:
-        with STORE_LOCK:
-            label_id = store().save_label(image, path, tag, info)
-            result = label_app().on_save_label(image, label_id) or {}
-    finally:
-        discard_upload(path)
-    return {**result, "image": image, "label": label_id}
-
-
-@router.delete("/datastore/label", summary="Remove a label")
-def remove_label(id: str, tag: str) -> dict[str, str]:
-    """Remove the label of an image that has this tag."""
-    _label_path(id, tag)
-    with STORE_LOCK:
-        store().remove_label(id, tag)
-    return {}
-
-
-@router.head("/datastore/label", summary="Check that a label exists")
-def check_label_exists(image: str, tag: str) -> dict[str, str]:
-    """Answer 200 when the image has a label with this tag."""
-    _label_path(image, tag)
-    return {}
-
-
-@router.get("/datastore/label", summary="Download a label")
-def download_label(label: str, tag: str) -> FileResponse:
-    """Return the label file."""
-    return _download(_label_path(label, tag))
-
-
-@router.get("/datastore/label/info", summary="Get what is known about a label")
-def label_info(label: str, tag: str) -> Response:
-    """Return the label's information."""
-    check_name("label id", label)
-    check_tag(tag)
-    return settled_json(lambda: store().get_label_info(label, tag))
-
-
-@router.put("/datastore/label/info", summary="Change what is known about a label")
-def update_label_info(request: Request, label: str, tag: str, info: Annotated[str, Form()] = "{}") -> None:
-    """Merge a JSON object into the label's information."""
-    changes = _with_user(parse_params(info), request)
-    check_name("label id", label)
-    with STORE_LOCK:
-        store().update_label_info(label, check_tag(tag), changes)
-
-
-@router.put("/datastore/updatelabelinfo", include_in_schema=False)  # 3D Slicer's reviewer module calls this one
-def review_label(request: Request, label: str, tag: str, params: Annotated[str, Form()] = "{}") -> None:
-    """Merge a JSON object into the label's information."""
-    update_label_info(request, label, tag, params)
 
 
 @router.get("/datastore/dataset", summary="Download all labelled images as a ZIP archive")
@@ -225,7 +166,7 @@ def get_session(session_id: str, update_ts: bool = False, image: bool = False) -
         return settled_json(info.to_json)
     if os.path.isdir(info.image):
         raise bad_request("The session holds several files; they cannot be downloaded as one.")
-    return _download(info.image)
+    return download(info.image)
 
 
 @router.delete("/session/{session_id}", summary="Close a session", tags=["Session"])
@@ -267,11 +208,6 @@ def _only_file(path: Path) -> Path:
     return path
 
 
-def _with_user(info: dict[str, Any], request: Request) -> dict[str, Any]:
-    user = user_of(request)
-    return {**info, "user": user} if user else info
-
-
 def _image_path(image: str) -> str:
     path = Path(store().get_image_uri(check_image(image)))
     if path.is_dir():
@@ -279,14 +215,3 @@ def _image_path(image: str) -> str:
     if not path.is_file():
         raise HTTPException(404, f"The file of image '{image}' is missing.")
     return str(path)
-
-
-def _label_path(label: str, tag: str) -> str:
-    path = str(store().get_label_uri(check_name("label id", label), check_tag(tag)))
-    if not path or not os.path.isfile(path):
-        raise HTTPException(404, f"There is no label '{label}' with the tag '{tag}'.")
-    return path
-
-
-def _download(path: str) -> FileResponse:
-    return FileResponse(path, media_type=get_mime_type(path), filename=Path(path).name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM series as files to download: 3D Slicer's module and MONAI Label's client take an image as one file."""
+"""Downloads: files, and DICOM series as one; 3D Slicer's module and MONAI Label's client take an image as a file."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 
 import psutil
+from fastapi.responses import FileResponse
+from monailabel.utils.others.generic import get_mime_type
 
 from ..roots import lib_module
 
@@ -20,6 +22,11 @@ KEPT = 16
 """Series that are kept as NIfTI, the ones downloaded last."""
 _making: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 """By series, so that one does not wait for another."""
+
+
+def download(path: str) -> FileResponse:
+    """Return a file as an answer, under its own name."""
+    return FileResponse(path, media_type=get_mime_type(path), filename=Path(path).name)
 
 
 def nifti_of(image_id: str, folder: Path) -> Path:

@@ -35,7 +35,7 @@ from .checks import (
 )
 from .params import check_params, infer_keys, parse_params
 from .pool import InferencePool
-from .stock import STORE_LOCK, GuardedRoute, label_app, store
+from .stock import STORE_LOCK, GuardedRoute, label_app, store, without_folders
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["Infer"], route_class=GuardedRoute)
@@ -104,6 +104,8 @@ def build_request(
     request = {"model": model, **check_params(parse_params(params), infer_keys(task.labels), task.config())}
     if request.get("save_label") and request.get("label_tag") in NOT_OF_A_MODEL.get(str(task.type), ()):
         raise bad_request(f"The result of '{model}' cannot be saved under the tag '{request['label_tag']}'.")
+    if request.get("save_label") and request.get("frame_mask"):
+        raise bad_request("frame_mask gives a result to edit: save it with PUT /datastore/label, not with save_label.")
     if session_id:
         request.update(_session(session_id))
     elif file:
@@ -147,6 +149,8 @@ def run_job(request: dict[str, Any], output: Output, files: list[str]) -> Respon
     if result is None:
         raise HTTPException(500, f"The model '{request['model']}' gave no result.")
     answer = result.get("params")
+    if isinstance(answer, dict) and answer.get("warnings"):
+        answer["warnings"] = [without_folders(text) for text in answer["warnings"]]
     path = result.get("file") or None
     path = path if path and os.path.isfile(path) else None
     if keep and path:

@@ -15,7 +15,7 @@ from typing import Any
 
 from monailabel.utils.others.generic import device_list
 
-from .checks import RUN_NAME, TAG, bad_request
+from .checks import NAME, RUN_NAME, TAG, bad_request
 
 Check = Callable[[Any], bool]
 
@@ -54,6 +54,11 @@ def _scalar(value: Any) -> bool:
     return value is None or _flag(value) or _number(value) or _text(PLAIN_TEXT)(value)
 
 
+def _person(value: Any) -> bool:
+    """A name as people have them, with an apostrophe or none; still nothing that could be a path."""
+    return _scalar(value) or _text(NAME)(value)
+
+
 def _device(value: Any) -> bool:
     first = value[0] if isinstance(value, list) and len(value) == 1 else value
     return _text(DEVICE)(first) or first in device_list()
@@ -81,7 +86,7 @@ def _texts(value: Any) -> bool:
     return value is None or (isinstance(value, list) and len(value) <= 1000 and all(map(_text(PLAIN_TEXT), value)))
 
 
-CLIENT_KEYS: dict[str, Check] = {"client_id": _scalar, "user": _scalar}
+CLIENT_KEYS: dict[str, Check] = {"client_id": _scalar, "user": _person}
 COMMON_KEYS: dict[str, Check] = {
     **CLIENT_KEYS,
     "device": _device,
@@ -210,4 +215,4 @@ def infer_keys(labels: Any) -> dict[str, Check]:
     """
     names = [str(name) for name in (labels or [])]
     points = {name: _numbers for name in names if name not in ("image", "model", "session", "file")}
-    return {**points, "label": _one_of(*names), **INFER_KEYS}
+    return {**points, "label": _one_of(*names), **INFER_KEYS, "frame_mask": _flag}

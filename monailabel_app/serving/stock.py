@@ -74,6 +74,12 @@ def user_of(request: Request) -> str | None:
     return getattr(request.state, "user", None)
 
 
+def with_user(info: dict[str, Any], request: Request) -> dict[str, Any]:
+    """Return what a client sent about something it saves; who it is, where the server knows, counts more."""
+    user = user_of(request)
+    return {**info, "user": user} if user else info
+
+
 def error_answer(error: Exception) -> JSONResponse:
     """Turn an exception into an answer that tells the client what it can act on, and no more."""
     refusal = _input_error(error)

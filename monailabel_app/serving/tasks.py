@@ -45,7 +45,15 @@ def next_sample(request: Request, strategy: str, params: Params = None) -> Respo
     given = {"ts": int(time.time()), "client_id": user_of(request) or checked.get("client_id")}
     with STORE_LOCK:
         store().update_image_info(sample["id"], {"strategy": {**info.get("strategy", {}), strategy: given}})
-    return settled_json(lambda: {**sample, **store().get_image_info(sample["id"]), **_as_file(sample)})
+    return settled_json(lambda: _described(sample))
+
+
+def _described(sample: dict[str, Any]) -> dict[str, Any]:
+    """The image with what is known about it; a viewer opens a DICOM image by its study."""
+    info = store().get_image_info(sample["id"])
+    study = info.get("StudyInstanceUID") or info.get("study_instance_uid")
+    known = {"patient": info.get("patient", ""), **({"study_instance_uid": study} if study else {})}
+    return {**sample, **info, **known, **_as_file(sample)}
 
 
 def _as_file(sample: dict[str, Any]) -> dict[str, str]:

@@ -196,6 +196,55 @@ def test_a_mask_comes_back_voxel_by_voxel_and_only_the_last_one_counts(served: S
         assert served.count("SEG") == 1  # of this image; no other has one yet
 
 
+def pixels_by_part(mask: dict) -> dict[tuple[str, int | None], np.ndarray]:
+    """What a viewer paints for each part of a mask by frames: (T, H, W)."""
+    painted = {}
+    for part in mask["parts"]:
+        pixels = np.zeros((SMALL["n_frames"], mask["rows"] * mask["columns"]), bool)
+        for frame, runs in part["frames"].items():
+            for start, length in zip(runs[::2], runs[1::2], strict=True):
+                pixels[int(frame), start : start + length] = True
+        painted[part["label"], part["finding"]] = pixels.reshape(-1, mask["rows"], mask["columns"])
+    return painted
+
+
+def test_a_mask_that_a_viewer_has_edited_by_frames_is_the_mask(served: Served) -> None:
+    image = served.images[SEEDS[0]]
+    frames = served.get("/datastore/image/frames", image=image).json()
+    answer = served.infer(SEGMENTATION, image, frame_mask=True).json()
+    mask = answer["mask"]
+    assert frames["sop_instance_uids"] == answer["sop_instance_uids"] == mask["sop_instance_uids"]
+    assert frames["positions"] == answer["positions"]
+    parts = pixels_by_part(mask)
+    assert [number for _, number in parts] == [finding["id"] for finding in answer["findings"]]
+    for (label, number), pixels in parts.items():
+        [finding] = [f for f in answer["findings"] if f["id"] == number]
+        assert label == finding["label"]
+        assert {str(t) for t in np.flatnonzero(pixels.any(axis=(1, 2)))} == set(finding["boxes"])
+    together = np.any(list(parts.values()), axis=0)
+    labelmap, _ = voxels(served.infer(SEGMENTATION, image, "image").content)
+    seen = voxels(served.truth[SEEDS[0]])[0]  # frames show the phantom from the front: x to the left, y to the back
+    assert together.shape[::-1] == labelmap.shape == seen.shape
+    assert np.array_equal(together.transpose(2, 1, 0)[::-1, ::-1], labelmap > 0)
+    mask["parts"] = [{"label": "lesion", "finding": None, "frames": {"3": [0, 2, 130, 1], "7": [128 * 127, 128]}}]
+    answer = served.save(image, "final", "mask.json", json.dumps(mask).encode(), model=SEGMENTATION, user="Dr A")
+    assert answer.ok, answer.text
+    back = served.get("/datastore/label", label=image, tag="final", form="frames").json()
+    assert back == mask
+    stored, _ = voxels(served.label(image, "final"))
+    assert np.array_equal(pixels_by_part(mask)["lesion", None].transpose(2, 1, 0)[::-1, ::-1], stored > 0)
+    info = served.get("/datastore/label/info", label=image, tag="final").json()
+    assert info["user"] == "Dr A"
+    assert abs(info["ts"] - time.time()) < 60
+    wrong = {**mask, "columns": 127}
+    refused = served.save(image, "final", "mask.json", json.dumps(wrong).encode())
+    assert refused.status_code == 400
+    assert "127 columns" in refused.json()["detail"]
+    assert served.get("/datastore/label", label=image, tag="final", form="frames").json() == mask
+    if served.count is not None:
+        assert served.count("SEG") == 1
+
+
 def test_boxes_come_back_as_they_were_and_only_the_last_ones_count(served: Served) -> None:
     image = served.images[SEEDS[0]]
     findings = served.infer(DETECTION, image, score_threshold=0.05).json()["findings"]

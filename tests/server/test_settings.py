@@ -150,9 +150,35 @@ def test_tokens_are_kept_as_hashes():
 
 def operations():
     """Every route as (method, path): from the interface description, and the hidden ones from the routers."""
-    from monailabel_app.serving import datastore, dicomweb, inference, login, pages, proxy, tasks, viewer
+    from monailabel_app.serving import (
+        cards,
+        datastore,
+        dicomweb,
+        followup,
+        inference,
+        labels,
+        login,
+        pages,
+        proxy,
+        tasks,
+        versions,
+        viewer,
+    )
 
-    for routes in (datastore, dicomweb, inference, login, pages, proxy, tasks, viewer):
+    for routes in (
+        cards,
+        datastore,
+        dicomweb,
+        followup,
+        inference,
+        labels,
+        login,
+        pages,
+        proxy,
+        tasks,
+        versions,
+        viewer,
+    ):
         for route in routes.router.routes:
             yield from ((method, route.path) for method in route.methods)
 

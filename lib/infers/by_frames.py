@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An answer for programs that show the stored frames of an image: masks by frames, everything on those frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..findings import OutlinedLesion
+from ..transforms.frame_masks import Outline, outlines_document
+from ..transforms.load import Study
+from ..transforms.shown import findings_on
+from ..types import Finding
+
+
+def params_by_frames(
+    study: Study,
+    findings: list[Finding],
+    outlines: tuple[OutlinedLesion, ...] | None,
+    labels: dict[str, int],
+) -> dict[str, Any]:
+    """The parameters of an answer that depend on the frames, for the frames that a viewer shows.
+
+    Args:
+        study: The image.
+        findings: On the frames that models see.
+        outlines: The voxels of the findings; None where the model gives boxes only.
+        labels: Class name -> value.
+
+    Returns:
+        ``mask`` where there are outlines. Where models see other frames than the stored ones also ``findings`` and
+        what tells of the frames; ``presence`` and ``attention``, which are of the frames that models see, are then
+        None unless the frames are the same slices.
+    """
+    shown, geometry = study.shown, study.geometry
+    params: dict[str, Any] = {}
+    if outlines is not None:
+        params["mask"] = outlines_document([_outline(one) for one in outlines], labels, shown, geometry)
+    if shown.same_as(geometry):
+        return params
+    moved = shown.to_json()
+    params |= {key: moved[key] for key in ("positions", "position_unit", "sop_instance_uids", "frame_numbers")}
+    params |= {
+        "findings": [finding.to_json() for finding in findings_on(findings, geometry, shown.geometry)],
+        "n_frames": shown.shape[0],
+        "affine_lps": [[round(float(v), 6) for v in row] for row in shown.geometry.affine_lps],
+        "spacing_mm": [round(v, 4) for v in shown.geometry.spacing_mm],
+    }
+    return params if shown.same_order_as(geometry) else {**params, "presence": None, "attention": None}
+
+
+def _outline(lesion: OutlinedLesion) -> Outline:
+    t, y, x = (part.start for part in lesion.region)
+    return Outline(lesion.finding.label, lesion.finding.id, lesion.mask, (t, y, x))
