@@ -224,7 +224,7 @@ def check_stored(
 ) -> None:
     """The PACS holds one SR with the dragged coordinates and one SEG with the mask as it was on the screen."""
     _, sop, box = dragged
-    series = read_series(find_series(phantom.folder).series[0])
+    series = read_series(find_series(phantom.folder).series[0].files)
     (report,) = [one for one in store.objects(phantom.image, "SR")]
     findings: tuple[Finding, ...] = tuple(read_boxes(report, series).findings)
     frame = frame_uids(phantom).index(sop)
@@ -233,7 +233,7 @@ def check_stored(
     (seg,) = store.objects(phantom.image, "SEG")
     pixels = read_seg(seg, series)
     drawn = sum(sum(runs[1::2]) for part in mask["parts"] for runs in part["frames"].values())
-    assert np.count_nonzero(pixels.values) == drawn > 0
+    assert np.count_nonzero(pixels.mask) == drawn > 0
     info = requests.get(
         f"{store.live.url}/datastore/label/info", params={"label": phantom.image, "tag": "boxes"}, timeout=30
     ).json()

@@ -143,8 +143,10 @@ def test_corrections_are_stored_with_who_made_them(desk: Page, live: Live) -> No
       const keys = session.order();
       const [kept, dropped] = keys.filter(key => session.lesion(key).part);
       const before = viewer.count(session.imageId);
-      await workspace.accept(kept);
-      await workspace.reject(dropped);
+      const told = workspace.notice.kind;
+      workspace.accept(kept);
+      const silent = workspace.notice;
+      workspace.reject(dropped);
       const without = viewer.count(session.imageId);
       workspace.restore(dropped);
       const restored = viewer.count(session.imageId);
@@ -157,11 +159,12 @@ def test_corrections_are_stored_with_who_made_them(desk: Page, live: Live) -> No
       const unreviewed = session.unreviewed().length;
       const wasDirty = workspace.dirty;
       await workspace.submit({ unreviewed: 'leave' });
-      return { before, without, restored, assigned, index, wasDirty, dirty: session.dirty, notice: workspace.notice,
+      return { told, silent, before, without, restored, assigned, index, wasDirty, dirty: session.dirty, notice: workspace.notice,
         who: session.stored, keys: keys.length, unreviewed, selected: session.selected,
         styles: viewer.boxes.get(session.imageId).map(({ key, style }) => [key, style]), kept, dropped };
     """,
     )
+    assert (result["told"], result["silent"]) == ("success", None), "a notice goes when something new begins"
     assert result["without"] < result["before"] == result["restored"]
     assert result["wasDirty"]
     assert result["dirty"] == {"boxes": False, "mask": False}
@@ -435,10 +438,22 @@ def test_comparing_two_visits(desk: Page, live: Live) -> None:
       const { pair, session } = workspace;
       const grown = session.lesions.filter(({ growth }) => growth);
       const sides = [images['phantom-a__visit1'].id, session.imageId].map(id => viewer.boxes.get(id));
-      if (grown.length) await workspace.select(grown[0].key);
+      await workspace.select(grown[0].key);
       const jumped = new Set(viewer.jumps.slice(-2).map(([id]) => id));
+      await workspace.selectPair(pair.pairs[0]);
+      const chosen = pair.pairs.indexOf(workspace.selectedPair);
+      const { key } = grown[0], [index] = session.lesion(key).boxes.keys(), frame = session.frameRef(index);
+      viewer.box({ key, kind: 'changed', frame, box: [60, 60, 80, 80] });
+      const moved = viewer.boxes.get(session.imageId).find(set => set.key === key);
+      const isThere = moved.boxes.some(one => one.frame.sopUid === frame.sopUid && one.box[0] === 60);
+      workspace.dismissNotice();
+      const other = images['phantom-a__visit1'].id, still = JSON.stringify(viewer.boxes.get(other));
+      viewer.box({ imageId: other, key, kind: 'changed', frame: { sopUid: pair.baseline.sop_instance_uids[0],
+        frameNumber: 1 }, box: [60, 60, 80, 80] });
+      const refused = workspace.notice?.kind === 'warning' && still === JSON.stringify(viewer.boxes.get(other));
       await workspace.endCompare();
-      return { visits: workspace.visits, pair: Boolean(pair), pairs: viewer.pairs, sides,
+      return { visits: workspace.visits, pair: Boolean(pair), pairs: viewer.pairs, sides, chosen,
+        moved: moved.style, isThere, refused,
         grown: grown.map(({ growth }) => growth), jumped: jumped.size, after: workspace.pair, singles: viewer.singles,
         own: viewer.boxes.get(session.imageId),
         gone: viewer.boxes.has(images['phantom-a__visit1'].id), notice: workspace.notice };
@@ -454,9 +469,13 @@ def test_comparing_two_visits(desk: Page, live: Live) -> None:
     assert result["grown"]
     assert {growth["days"] for growth in result["grown"]} == {120}
     baseline, followup = result["sides"]
-    assert {box["style"] for box in baseline + followup} == {"linked"}
+    assert {box["style"] for box in baseline} == {"linked"}
+    assert {box["style"] for box in followup} == {"linked", "accepted"}, "the drawn lesion is in no pair"
     assert {box["key"] for box in baseline} & {box["key"] for box in followup}, "a linked lesion has one key"
     assert result["jumped"] == 2, "both sides go to the lesion"
+    assert result["chosen"] == 0
+    assert (result["moved"], result["isThere"]) == ("linked", True), "the later visit can be corrected meanwhile"
+    assert result["refused"], "the earlier one is there to compare with"
     assert result["after"] is None
     assert result["singles"] == [second.image]
     assert {box["style"] for box in result["own"]} <= {"accepted", "proposed"}

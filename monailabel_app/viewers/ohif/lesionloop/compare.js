@@ -36,7 +36,7 @@ export class Comparison {
     return new Map([...this.#linked].map(([{ change }, key]) => [key, change]));
   }
 
-  /** @param {Object} pair of the answer @returns {string} key of its boxes on both sides; the lesion's where there is one */
+  /** @param {Object} pair of the answer @returns {string} key of its boxes on both sides, of the lesion if there is one */
   keyOf(pair) {
     return this.#linked.get(pair) ?? `pair-${this.answer.pairs.indexOf(pair) + 1}`;
   }

@@ -113,6 +113,11 @@ export class Desk extends EventTarget {
     this.say('info', '');
   }
 
+  /** Takes away a notice that tells of what was done before: something new begins. Errors and warnings stay. */
+  clearNotice() {
+    if (['success', 'info'].includes(this.notice?.kind)) this.dismissNotice();
+  }
+
   /**
    * Does long work with the busy bar, Cancel, and errors as notices.
    *
@@ -123,6 +128,7 @@ export class Desk extends EventTarget {
    * @returns {Promise<T|undefined>} undefined when it failed or was cancelled
    */
   async perform(title, work, kind = 'work') {
+    this.clearNotice();
     try {
       return await this.#jobs.run(kind, title, work);
     } catch (error) {
@@ -242,7 +248,7 @@ export class Desk extends EventTarget {
 
   #boxChanged(detail) {
     if (!this.sessions.boxChanged(detail)) {
-      this.say('warning', 'This box is on an image that is not open here, or on a frame of another time point.');
+      this.say('warning', 'This box cannot be kept: its image is not open here, or only shown to compare with.');
     } else if (detail.kind === 'drawn') {
       this.emit('selection');
     }

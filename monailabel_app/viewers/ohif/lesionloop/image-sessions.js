@@ -20,6 +20,7 @@ export class ImageSessions {
   #timers = new Map();
   #unshown = new Set();
   #linked = new Map();
+  #later = null;
 
   /**
    * @param {import('./server.js').Server} server
@@ -108,18 +109,33 @@ export class ImageSessions {
 
   /** Draws the boxes of a session, or those of the comparison that its image is part of. */
   drawBoxes(session) {
-    this.#viewer.showBoxes(session.imageId, this.#linked.get(session.imageId) ?? session.boxSets());
+    this.#viewer.showBoxes(session.imageId, this.#setsOf(session));
     this.#viewer.highlight(session.imageId, session.selected);
   }
 
-  /** @param {Map<string, BoxSet[]>} sets by image: drawn in place of the sessions' own until they are taken back */
-  link(sets) {
+  /** In a comparison the later visit can be worked on: its linked boxes are where the session has them now. */
+  #setsOf(session) {
+    const linked = this.#linked.get(session.imageId);
+    const own = session.boxSets();
+    if (!linked) return own;
+    if (session.imageId !== this.#later) return linked;
+    const words = new Map(linked.map(({ key, text, style }) => [key, { text, style }]));
+    const unlinked = linked.filter(({ key }) => !session.lesion(key));
+    return [...unlinked, ...own.map(set => ({ ...set, ...words.get(set.key) }))];
+  }
+
+  /**
+   * @param {Map<string, BoxSet[]>} sets by image: drawn in place of the sessions' own until they are taken back
+   * @param {string|null} [later] the image of the later visit
+   */
+  link(sets, later = null) {
     const before = [...this.#linked.keys()];
     this.#linked = sets;
-    for (const [imageId, own] of sets) this.#viewer.showBoxes(imageId, own);
-    for (const imageId of before.filter(id => !sets.has(id))) {
+    this.#later = later;
+    for (const imageId of new Set([...sets.keys(), ...before])) {
       const session = this.get(imageId);
       if (session) this.drawBoxes(session);
+      else if (sets.has(imageId)) this.#viewer.showBoxes(imageId, sets.get(imageId));
       else this.#viewer.clear(imageId);
     }
   }
@@ -129,11 +145,16 @@ export class ImageSessions {
     return this.#linked;
   }
 
-  /** A person drew, changed or removed a box: detail of the viewer's 'box' event. */
+  /**
+   * A person drew, changed or removed a box.
+   *
+   * @param {Object} detail of the viewer's 'box' event
+   * @returns {boolean} whether it could be taken
+   */
   boxChanged({ imageId, key, kind, frame, box, assign }) {
     const session = this.get(imageId);
     const index = session?.frameIndexOf(frame) ?? null;
-    if (index === null) return false;
+    if (index === null || this.#isReference(imageId)) return false;
     let paint = null;
     if (kind === 'drawn') assign(this.#draw(session, index, box));
     else if (kind === 'changed') session.setBox(key, index, box);
@@ -141,6 +162,13 @@ export class ImageSessions {
     this.redraw(session, paint);
     this.#changed(session);
     return true;
+  }
+
+  /** Whether an image is there to compare with only; its boxes go back to where they were. */
+  #isReference(imageId) {
+    const linked = imageId !== this.#later && this.#linked.get(imageId);
+    if (linked) this.#viewer.showBoxes(imageId, linked);
+    return Boolean(linked);
   }
 
   #draw(session, index, box) {

@@ -15,6 +15,7 @@ const PATIENCE_MS = 60_000;
 export class Images {
   #services;
   #metaData;
+  #jumpToSlice;
   #dataSource;
 
   /**
@@ -24,6 +25,7 @@ export class Images {
   constructor({ services, cornerstone }, dataSource) {
     this.#services = services;
     this.#metaData = cornerstone.metaData;
+    this.#jumpToSlice = cornerstone.utilities.jumpToSlice;
     this.#dataSource = dataSource;
   }
 
@@ -124,6 +126,22 @@ export class Images {
     const { displaySetInstanceUID } = set;
     const viewport = { viewportId, displaySetInstanceUIDs: [displaySetInstanceUID] };
     await this.#services.viewportGridService.setDisplaySetsForViewports([viewport]);
+  }
+
+  /**
+   * Scroll a stack to a frame and wait until it is there. While OHIF opens an image it may scroll back to the first one:
+   * then we scroll again. Not by `setImageIdIndex`: the stack's target would stay behind and OHIF go on "Loading...".
+   *
+   * @param {Object} viewport cornerstone's
+   * @param {number} imageIndex
+   */
+  async scrollTo(viewport, imageIndex) {
+    for (let attempt = 0; attempt < 3; attempt += 1) {
+      await this.#jumpToSlice(viewport.element, { imageIndex });
+      const isOver = () => viewport.getCurrentImageIdIndex() === viewport.getTargetImageIdIndex();
+      await until(isOver, 'The server did not send that frame. Try again.');
+      if (viewport.getCurrentImageIdIndex() === imageIndex) return;
+    }
   }
 
   /**

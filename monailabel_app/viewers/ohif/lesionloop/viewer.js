@@ -11,7 +11,7 @@
  */
 import { BOX_TOOL, Boxes } from './boxes.js';
 import { frameKey, planeOf, toWorld } from './frames.js';
-import { Images, until } from './images.js';
+import { Images } from './images.js';
 import { Labelmaps } from './masks.js';
 
 const LIBRARIES = '@ohif/extension-cornerstone.utilityModule.common';
@@ -98,9 +98,7 @@ export class Viewer extends EventTarget {
     await this.#images.arrived(viewportId, viewerId);
     const viewport = this.#images.viewport(viewportId);
     if (viewport.type === this.#ohif.cornerstone.Enums.ViewportType.STACK) {
-      const imageIndex = viewport.getImageIds().indexOf(viewerId); // not setImageIdIndex: OHIF would go on "Loading..."
-      await this.#ohif.cornerstone.utilities.jumpToSlice(viewport.element, { imageIndex });
-      await until(() => viewport.getCurrentImageId() === viewerId, 'The server did not send that frame.');
+      await this.#images.scrollTo(viewport, viewport.getImageIds().indexOf(viewerId));
     } else {
       viewport.jumpToWorld(this.#centre(viewerId));
       viewport.render();
