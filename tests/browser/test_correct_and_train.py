@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole loop in OHIF, in a real browser: find, look, correct, submit, train; on the embedded store and on Orthanc."""
+"""The whole loop in OHIF in a real browser: find, look, correct, submit, train; embedded store and Orthanc."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from lib.dicom.seg import read_seg
 from lib.dicom.series import find_series, read_series
 from lib.dicom.sr import read_boxes
 from lib.types import Finding
-from tests.browser.conftest import Live, Phantom, copy_studies, open_study, serving
+from tests.browser.conftest import Live, Phantom, copy_studies, serving
 from tests.chromium import artefacts, opened
 from tests.orthanc import Orthanc, orthanc
 
