@@ -99,7 +99,9 @@ def test_walking_through_the_findings(desk: Page) -> None:
         desk,
         """
       await openPhantom('phantom-a__visit2');
+      await workspace.findLesions();
       const { session } = workspace;
+      session.reject(session.order().at(-1));
       const keys = session.order().filter(key => session.lesion(key).status !== 'deleted');
       const visited = [];
       for (const step of [1, 1, 1, -1]) { await workspace.selectNext(step); visited.push(session.selected); }
@@ -219,6 +221,11 @@ def test_training_from_start_to_end(desk: Page, live: Live) -> None:
     result = do(
         desk,
         """
+      for (const name of ['phantom-a__visit1', 'phantom-b']) {
+        await openPhantom(name);
+        await workspace.run('mr_lesion_segmentation');
+        await workspace.submit({ unreviewed: 'accept' });
+      }
       await workspace.train('mr_lesion_segmentation', { max_epochs: 2, steps_per_epoch: 2 });
       const running = workspace.training.running;
       await workspace.train('mr_lesion_detection');
