@@ -14,7 +14,7 @@ SIZE, FRAMES = 32, 6
 SPACING = (0.5, 0.8, 4.0)
 AFFINE = [[0.5, 0.0, 0.0, -10.0], [0.0, 0.8, 0.0, 20.0], [0.0, 0.0, 4.0, -30.0], [0.0, 0.0, 0.0, 1.0]]
 START = """async ([frames, steps]) => {
-  const { Session } = await import('/ohif/lesionloop/session.js');
+  const { Session } = await import('/ohif/lesionloop/state/session.js');
   const session = new Session('1.2.3', frames);
   const plain = value => JSON.parse(JSON.stringify(value, (_, v) => (v instanceof Map ? Object.fromEntries(v) : v)));
   const run = new Function('session', 'plain', `return (async () => { ${steps} })()`);

@@ -14,8 +14,8 @@ from tests.chromium import BLANK, opened
 VIEWER = Path(__file__).with_name("page_viewer.js").read_text()
 START = """async ([images, answers]) => {
   const { PageViewer } = await import('/page_viewer.js');
-  const { Workspace } = await import('/ohif/lesionloop/workspace.js');
-  const { Server } = await import('/ohif/lesionloop/server.js');
+  const { Workspace } = await import('/ohif/lesionloop/state/workspace.js');
+  const { Server } = await import('/ohif/lesionloop/state/server.js');
   const viewer = new PageViewer();
   window.questions = [];
   const ask = async question => { questions.push(question.title); return answers.shift() ?? null; };

@@ -93,6 +93,7 @@ export class PageViewer extends EventTarget {
 
   startDrawing() {
     this.drawing += 1;
+    this.dispatchEvent(new CustomEvent('drawing', { detail: { active: true } }));
   }
 
   async openImage(target) {

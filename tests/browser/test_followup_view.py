@@ -13,8 +13,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 PANEL_WIDTH = 280
 SHOW = """async ({ image, state, width }) => {
-  await import('/ohif/lesionloop/followup-view.js');
-  const { Server } = await import('/ohif/lesionloop/server.js');
+  await import('/ohif/lesionloop/elements/followup-view.js');
+  const { Server } = await import('/ohif/lesionloop/state/server.js');
   const server = new Server();
   const workspace = Object.assign(new EventTarget(), { image: { id: image }, visits: await server.visits(image),
     pair: null, selectedPair: null, busy: null, calls: [] }, state);

@@ -19,9 +19,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 MODEL = "mr_lesion_segmentation"
 PANEL_WIDTH = 280
 SHOW = """async ({ state, width }) => {
-  await import('/ohif/lesionloop/loop-view.js');
-  await import('/ohif/lesionloop/models-view.js');
-  const { Server } = await import('/ohif/lesionloop/server.js');
+  await import('/ohif/lesionloop/elements/loop-view.js');
+  await import('/ohif/lesionloop/elements/models-view.js');
+  const { Server } = await import('/ohif/lesionloop/state/server.js');
   const server = new Server();
   const info = await server.info();
   const models = Object.entries(info.models).map(([name, { type, description, version }]) =>

@@ -12,9 +12,9 @@ pytestmark = pytest.mark.e2e
 
 PANEL_SIZE = {"width": 280, "height": 630}
 SETUP = """async ({ count, kind, answer, state }) => {
-  const { Session } = await import('/ohif/lesionloop/session.js');
-  const { keepKeys } = await import('/ohif/lesionloop/hotkeys.js');
-  await import('/ohif/lesionloop/panel.js');
+  const { Session } = await import('/ohif/lesionloop/state/session.js');
+  const { keepKeys } = await import('/ohif/lesionloop/ohif/hotkeys.js');
+  await import('/ohif/lesionloop/elements/panel.js');
   class Workspace extends EventTarget {
     calls = [];
     info = { datastore: { total: 2, completed: 0 }, strategies: {}, trainers: {} };
@@ -204,12 +204,19 @@ def test_find_lesions_needs_a_model_that_fits(show: Show) -> None:
     expect(page.get_by_text("No model fits this image. finder: It reads CT.")).to_be_visible()
 
 
-def test_drawing_says_what_to_do_until_a_box_is_there(show: Show) -> None:
+def test_drawing_says_what_to_do_while_the_tool_is_in_hand(show: Show) -> None:
     page = show()
     page.get_by_test_id("draw-box").click()
+    assert calls(page) == [["startDrawing"]]
+    page.evaluate("() => workspace.tell('drawing', { drawing: true })")
     expect(page.get_by_text("Drag a box around the lesion")).to_be_visible()
-    act(page, "session.addDrawn(20, [1, 1, 9, 9], 'lesion')")
+    page.evaluate("() => workspace.tell('drawing', { drawing: false })")
     expect(page.get_by_text("Drag a box around the lesion")).to_be_hidden()
+
+
+def test_a_drawn_box_is_listed_as_drawn_by_hand(show: Show) -> None:
+    page = show()
+    act(page, "session.addDrawn(20, [1, 1, 9, 9], 'lesion')")
     expect(page.get_by_test_id("finding").filter(has_text="drawn by hand")).to_have_count(1)
 
 

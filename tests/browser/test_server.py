@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 MODEL = "mr_lesion_segmentation"
 TOKEN = "a-token-for-tests-0123456789"
 CALL = """async ([base, name, args]) => {
-  const { Server } = await import('/ohif/lesionloop/server.js');
+  const { Server } = await import('/ohif/lesionloop/state/server.js');
   try {
     return { value: (await new Server(base)[name](...args)) ?? null };
   } catch (error) {
@@ -116,7 +116,7 @@ def test_errors_say_what_happened_and_what_to_do(page: Page) -> None:
 
 def test_error_texts(page: Page) -> None:
     texts = page.evaluate("""async () => {
-      const { errorText } = await import('/ohif/lesionloop/server.js');
+      const { errorText } = await import('/ohif/lesionloop/state/server.js');
       return [[401, 'x'], [409, 'Being changed'], [429, '++++++++++ Train Task is Already Running'],
         [429, 'Too many failed logins. Try again in 7 s.'], [422, ''], [500, 'Failed, id 12ab.'], [502, ''],
         [503, 'All busy', '1'], [503, 'All busy', '12'], [418, '']].map(args => errorText(...args));
@@ -157,7 +157,7 @@ def test_a_server_with_tokens_knows_the_user(
 def test_a_call_can_be_given_up(page: Page, live: Live) -> None:
     name = page.evaluate(
         """async ([model, image]) => {
-      const { Server } = await import('/ohif/lesionloop/server.js');
+      const { Server } = await import('/ohif/lesionloop/state/server.js');
       const controller = new AbortController();
       const answer = new Server().infer(model, image, {}, { signal: controller.signal });
       controller.abort();

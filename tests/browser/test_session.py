@@ -162,8 +162,8 @@ def test_what_the_list_and_the_viewer_are_told(module_page: Page) -> None:
     steps = (
         apply(detected(finding(1, LEFT, 0.6), finding(2, RIGHT, 0.4)))
         + """
-      const { bestFrame } = await import('/ohif/lesionloop/merge.js');
-      const { sizeText } = await import('/ohif/lesionloop/geometry.js');
+      const { bestFrame } = await import('/ohif/lesionloop/state/merge.js');
+      const { sizeText } = await import('/ohif/lesionloop/state/geometry.js');
       session.reject('lesion-2');
       const mm = value => ({ value, unit: 'mm' }), ml = value => ({ value, unit: 'ml' });
       return { sets: session.boxSets(), index: session.frameIndexOf({ sopUid: '1.2.4', frameNumber: 1 }),

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.e2e
 
 MODEL = "mr_lesion_segmentation"
 PARSE = """async tasks => {
-  const { parseTraining } = await import('/ohif/lesionloop/training.js');
+  const { parseTraining } = await import('/ohif/lesionloop/state/training.js');
   return tasks.reduce((earlier, task) => parseTraining(task, earlier), null);
 }"""
 RECORD = {

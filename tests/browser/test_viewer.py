@@ -10,7 +10,7 @@ from tests.browser.conftest import Live
 
 pytestmark = pytest.mark.e2e
 
-MODULES = "/ohif/lesionloop"
+MODULES = "/ohif/lesionloop/ohif"
 PLANES = {
     "square": ([0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1]),
     "oblong pixels": ([-120.5, 33.25, 7], [1, 0, 0], [0, 1, 0], [0.4, 0.7]),
@@ -102,7 +102,7 @@ def test_no_key_has_two_meanings(module_page: Page) -> None:
 
 def test_every_key_of_the_panel_is_a_command(module_page: Page) -> None:
     body = (
-        "const own = (await import('/ohif/lesionloop/hotkeys.js')).OWN_KEYS;"
+        "const own = (await import('/ohif/lesionloop/ohif/hotkeys.js')).OWN_KEYS;"
         "const { definitions } = m.default.getCommandsModule();"
         "return own.filter(({ commandName }) => typeof definitions[commandName]?.commandFn !== 'function');"
     )

@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // OHIF's settings. Served in place of the bundled file: it adds LesionLoop's extension and mode, which come first on
-// the study list, and leaves out the modes that do not fit (PET fusion, microscopy, 4D).
+// the study list.
 window.config = {
   routerBasename: '/ohif/',
   showStudyList: true,
   extensions: ['/ohif/lesionloop/extension.js'],
   modes: ['/ohif/lesionloop/mode.js'],
-  modesConfiguration: {
-    '@ohif/mode-tmtv': { hide: true },
-    '@ohif/mode-microscopy': { hide: true },
-    '@ohif/mode-preclinical-4d': { hide: true },
-  },
   showWarningMessageForCrossOrigin: true,
   showCPUFallbackMessage: true,
   showLoadingIndicator: true,

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The extension: OHIF's panel and commands for LesionLoop, and what lives as long as the mode is open. */
-import './panel.js';
-import { OWN_KEYS, keepKeys } from './hotkeys.js';
-import { guardLeaving } from './leaving.js';
-import { Server } from './server.js';
-import { Viewer } from './viewer.js';
-import { Workspace } from './workspace.js';
+import './elements/panel.js';
+import { OWN_KEYS, keepKeys } from './ohif/hotkeys.js';
+import { guardLeaving } from './ohif/leaving.js';
+import { Server } from './state/server.js';
+import { Viewer } from './ohif/viewer.js';
+import { Workspace } from './state/workspace.js';
 
 /** What a command does with what is open and the command's options. */
 const ACTIONS = {
@@ -16,6 +16,7 @@ const ACTIONS = {
   lesionloopPreviousFinding: ({ workspace }) => workspace.selectNext(-1),
   lesionloopNextImage: () => press('next-image'),
   lesionloopDraw: ({ workspace }) => workspace.startDrawing(),
+  lesionloopCancel: ({ viewer }) => viewer.cancelDrawing(),
   lesionloopSubmit: () => press('submit'),
 };
 

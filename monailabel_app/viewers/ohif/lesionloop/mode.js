@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The mode: OHIF's page with our panel, for every study that has images. */
 import { enterPanel, leavePanel } from './extension.js';
-import { HOTKEYS } from './hotkeys.js';
-import { createToolbar } from './toolbar.js';
-import { createToolGroups } from './tools.js';
+import { HOTKEYS } from './ohif/hotkeys.js';
+import { createToolbar } from './ohif/toolbar.js';
+import { createToolGroups } from './ohif/tools.js';
 
 const ID = 'lesionloop';
 const NOT_IMAGES = ['AU', 'DOC', 'ECG', 'EPS', 'FID', 'HD', 'KO', 'OT', 'PLAN', 'PR', 'REG', 'RESP', 'RTDOSE', 'RTPLAN',

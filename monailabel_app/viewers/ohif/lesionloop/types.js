@@ -33,7 +33,7 @@
  * @property {number} columns
  * @property {number[]} spacing_mm x, y, and between frames (0 where frames are moments)
  * @property {number[][]} affine_lps 4x4, frame indices (x, y, t, 1) to LPS mm
- * @property {number[][]|null} origins_lps_mm centre of each frame's first pixel in LPS mm where slices are uneven, else null
+ * @property {number[][]|null} origins_lps_mm centre of each frame's first pixel, null where slices are even
  * @property {number|null} time_point which volume of a dynamic image; null for others
  * @property {number} time_points how many volumes there are
  * @property {string[]} warnings

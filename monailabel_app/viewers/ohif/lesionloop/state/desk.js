@@ -2,10 +2,10 @@
 /**
  * What is open: the image of the active viewport with its session, what the server offers, who works, what runs.
  *
- * @typedef {import('./types.js').Busy} Busy
- * @typedef {import('./types.js').ImageRef} ImageRef
- * @typedef {import('./types.js').ModelChoice} ModelChoice
- * @typedef {import('./types.js').Notice} Notice
+ * @typedef {import('../types.js').Busy} Busy
+ * @typedef {import('../types.js').ImageRef} ImageRef
+ * @typedef {import('../types.js').ModelChoice} ModelChoice
+ * @typedef {import('../types.js').Notice} Notice
  */
 import { finders, modelChoices } from './fitting.js';
 import { ImageSessions } from './image-sessions.js';
@@ -34,6 +34,8 @@ export class Desk extends EventTarget {
   /** @type {Notice|null} */
   notice = null;
   user = '';
+  /** Whether the tool that draws boxes is in hand. */
+  drawing = false;
   /** Whether the server knows the user, who then cannot choose a name. */
   loggedIn = false;
   /** @type {Object[]|null} visits of the patient that show the same, oldest first; null until they are known */
@@ -44,7 +46,7 @@ export class Desk extends EventTarget {
   /**
    * @param {Object} parts
    * @param {import('./server.js').Server} parts.server
-   * @param {import('./viewer.js').Viewer} parts.viewer
+   * @param {import('../ohif/viewer.js').Viewer} parts.viewer
    * @param {Storage} [parts.storage] keeps the user's name
    * @param {(question: {title: string, text: string, choices: Object[]}) => Promise<string|null>} [parts.ask] as
    *     `choose`; asked before unsaved work would be lost. Without it the viewer's own question must do.
@@ -81,6 +83,7 @@ export class Desk extends EventTarget {
     this.#listen('frame', ({ detail }) => this.#frameChanged(detail));
     this.#listen('box', ({ detail }) => this.#boxChanged(detail));
     this.#listen('mask', ({ detail }) => this.sessions.maskChanged(detail.imageId));
+    this.#listen('drawing', ({ detail }) => this.#drawingChanged(detail.active));
     const known = this.refreshInfo();
     this.#imageChanged();
     await Promise.all([known, this.#findUser()]);
@@ -256,6 +259,11 @@ export class Desk extends EventTarget {
 
   #sessionChanged(session) {
     if (session === this.session) this.emit('session');
+  }
+
+  #drawingChanged(active) {
+    this.drawing = active;
+    this.emit('drawing');
   }
 
   #frameChanged({ imageId, frame }) {

@@ -4,7 +4,7 @@
  *
  * @typedef {import('./session.js').Session} SessionType
  * @typedef {import('./session.js').Paint} Paint
- * @typedef {import('./types.js').BoxSet} BoxSet
+ * @typedef {import('../types.js').BoxSet} BoxSet
  */
 import { Session } from './session.js';
 
@@ -24,7 +24,7 @@ export class ImageSessions {
 
   /**
    * @param {import('./server.js').Server} server
-   * @param {import('./viewer.js').Viewer} viewer
+   * @param {import('../ohif/viewer.js').Viewer} viewer
    * @param {(session: SessionType) => void} changed called after a person has changed one in the viewer
    */
   constructor(server, viewer, changed) {

@@ -10,7 +10,7 @@ import './models-view.js';
 import './report-room.js';
 import './submit-bar.js';
 import { WorkspaceElement, h, setAttribute, setText } from './dom.js';
-import { finders } from './fitting.js';
+import { finders } from '../state/fitting.js';
 import { makeTabs } from './tabs.js';
 
 const DRAW_HINT = 'Drag a box around the lesion on the image.';
@@ -23,7 +23,6 @@ export class Panel extends WorkspaceElement {
     on: { click: () => this.#start('startDrawing') } }, 'Draw a box');
   #words = h('p', { class: 'll-muted ll-find-words', id: 'lesionloop-find-reason', role: 'status' });
   #tabs = null;
-  #drawing = false;
 
   build() {
     const part = name => h(name, { workspace: this.workspace });
@@ -43,18 +42,13 @@ export class Panel extends WorkspaceElement {
   }
 
   render(what) {
-    if (!['all', 'image', 'session', 'selection', 'info', 'busy'].includes(what)) return;
-    if (what !== 'busy') this.#drawing = false;
-    const { busy, session } = this.workspace;
+    if (!['all', 'image', 'session', 'selection', 'info', 'busy', 'drawing'].includes(what)) return;
+    const { busy, session, drawing } = this.workspace;
     const reason = reasonAgainst(this.workspace);
     this.#find.disabled = Boolean(reason || busy);
     this.#draw.disabled = !session;
     setAttribute(this.#find, 'title', reason || 'Run the models that fit this image');
-    this.#show(reason);
-  }
-
-  #show(reason) {
-    const words = this.#drawing ? DRAW_HINT : reason;
+    const words = drawing && session ? DRAW_HINT : reason;
     setText(this.#words, words);
     this.#words.hidden = !words;
   }
@@ -62,8 +56,6 @@ export class Panel extends WorkspaceElement {
   #start(action) {
     this.#tabs.show('findings');
     this.workspace[action]();
-    this.#drawing = action === 'startDrawing';
-    this.#show(reasonAgainst(this.workspace));
   }
 }
 

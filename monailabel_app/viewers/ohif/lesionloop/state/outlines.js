@@ -2,10 +2,10 @@
 /**
  * The pixels of lesions in the mask of their image.
  *
- * @typedef {import('./types.js').Frames} Frames
- * @typedef {import('./types.js').FrameMask} FrameMask
- * @typedef {import('./types.js').Lesion} Lesion
- * @typedef {import('./types.js').MaskPart} MaskPart
+ * @typedef {import('../types.js').Frames} Frames
+ * @typedef {import('../types.js').FrameMask} FrameMask
+ * @typedef {import('../types.js').Lesion} Lesion
+ * @typedef {import('../types.js').MaskPart} MaskPart
  */
 import { measureBoxes, measureVolume } from './geometry.js';
 import { boxesOf, components, count, intersect, onFrames, repaint, size, subtract, unite } from './runs.js';
@@ -24,7 +24,7 @@ export function emptyMask(frames, labels) {
 
 /**
  * @param {FrameMask} mask
- * @returns {{part: MaskPart, boxes: Map<number, import('./types.js').Box>}[]} its connected pieces, per label the
+ * @returns {{part: MaskPart, boxes: Map<number, import('../types.js').Box>}[]} its connected pieces, per label the
  *     largest first
  */
 export function piecesOf(mask) {
@@ -37,7 +37,7 @@ export function piecesOf(mask) {
  *
  * @param {Frames} frames
  * @param {MaskPart} part
- * @param {Map<number, import('./types.js').Box>} boxes of the lesion
+ * @param {Map<number, import('../types.js').Box>} boxes of the lesion
  * @returns {Object<string, {value: number, unit: string}>} size of the boxes, and the pixels' volume
  */
 export function measurePart(frames, part, boxes) {

@@ -2,9 +2,9 @@
 /**
  * Lesions as the store keeps them: findings JSON (lib/types.py `Finding`) and masks, and back.
  *
- * @typedef {import('./types.js').Frames} Frames
- * @typedef {import('./types.js').FrameMask} FrameMask
- * @typedef {import('./types.js').Lesion} Lesion
+ * @typedef {import('../types.js').Frames} Frames
+ * @typedef {import('../types.js').FrameMask} FrameMask
+ * @typedef {import('../types.js').Lesion} Lesion
  */
 import { boxLps, round } from './geometry.js';
 import { fromFinding, pairs } from './merge.js';

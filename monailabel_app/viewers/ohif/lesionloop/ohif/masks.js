@@ -2,9 +2,9 @@
 /**
  * Masks: runs of pixels per frame, and OHIF's editable labelmaps made from them.
  *
- * @typedef {import('./types.js').FrameMask} FrameMask
- * @typedef {import('./types.js').FrameRef} FrameRef
- * @typedef {import('./types.js').MaskPart} MaskPart
+ * @typedef {import('../types.js').FrameMask} FrameMask
+ * @typedef {import('../types.js').FrameRef} FrameRef
+ * @typedef {import('../types.js').MaskPart} MaskPart
  */
 import { frameKey, frameOf } from './frames.js';
 

@@ -7,11 +7,12 @@ const key = (keys, commandName, label, commandOptions = {}) => (
 /** The panel's keys, in the words of its help. */
 export const OWN_KEYS = [
   key('a', 'lesionloopAccept', 'Accept lesion'),
-  key('x', 'lesionloopReject', 'Reject lesion'),
+  key('x', 'lesionloopReject', 'Delete lesion'),
   key('del', 'lesionloopRemoveBox', 'Remove selected box'),
   key('n', 'lesionloopNextFinding', 'Next lesion'),
   key('b', 'lesionloopPreviousFinding', 'Previous lesion'),
   key('d', 'lesionloopDraw', 'Draw lesion box'),
+  key('esc', 'lesionloopCancel', 'Cancel drawing'),
   key('s', 'lesionloopSubmit', 'Submit'),
   key('shift+n', 'lesionloopNextImage', 'Next image to label'),
 ];
@@ -39,7 +40,6 @@ export const HOTKEYS = [
   key('home', 'firstImage', 'First frame'),
   key('end', 'lastImage', 'Last frame'),
   key('space', 'resetViewport', 'Reset view'),
-  key('esc', 'cancelMeasurement', 'Cancel drawing'),
 ];
 
 const TYPING = 'input, select, textarea, [contenteditable]';

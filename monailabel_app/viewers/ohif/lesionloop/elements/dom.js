@@ -133,7 +133,7 @@ export class WorkspaceElement extends HTMLElement {
     return this.#workspace;
   }
 
-  /** @param {import('./workspace.js').Workspace} workspace set once, best before the element is connected */
+  /** @param {import('../state/workspace.js').Workspace} workspace set once, best before the element is connected */
   set workspace(workspace) {
     this.#workspace?.removeEventListener('change', this.#onChange);
     this.#workspace = workspace;

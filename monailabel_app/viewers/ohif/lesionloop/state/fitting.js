@@ -2,8 +2,8 @@
 /**
  * Which models fit an image, and why the others do not.
  *
- * @typedef {import('./types.js').ImageRef} ImageRef
- * @typedef {import('./types.js').ModelChoice} ModelChoice
+ * @typedef {import('../types.js').ImageRef} ImageRef
+ * @typedef {import('../types.js').ModelChoice} ModelChoice
  */
 
 const KINDS = {

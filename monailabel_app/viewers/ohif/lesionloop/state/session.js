@@ -2,13 +2,13 @@
 /**
  * The findings of one image: what models proposed, what a person makes of it, and what of that is not stored yet.
  *
- * @typedef {import('./types.js').Box} Box
- * @typedef {import('./types.js').BoxSet} BoxSet
- * @typedef {import('./types.js').Frames} Frames
- * @typedef {import('./types.js').FrameMask} FrameMask
- * @typedef {import('./types.js').Growth} Growth
- * @typedef {import('./types.js').Lesion} Lesion
- * @typedef {import('./types.js').MaskPart} MaskPart
+ * @typedef {import('../types.js').Box} Box
+ * @typedef {import('../types.js').BoxSet} BoxSet
+ * @typedef {import('../types.js').Frames} Frames
+ * @typedef {import('../types.js').FrameMask} FrameMask
+ * @typedef {import('../types.js').Growth} Growth
+ * @typedef {import('../types.js').Lesion} Lesion
+ * @typedef {import('../types.js').MaskPart} MaskPart
  * @typedef {import('./unsaved.js').Snapshot} Snapshot
  * @typedef {import('./unsaved.js').Stored} Stored
  * @typedef {{part: MaskPart, from: number[], to: number}} Paint What to do to the mask in the viewer: pixels of the

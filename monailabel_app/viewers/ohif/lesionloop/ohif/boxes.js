@@ -3,9 +3,9 @@
  * Boxes: lesions as rectangles of OHIF's own tool (RectangleROI), so that they are dragged like any other annotation.
  * They are kept out of OHIF's measurement list: the findings list is the list of lesions.
  *
- * @typedef {import('./types.js').Box} Box
- * @typedef {import('./types.js').BoxSet} BoxSet
- * @typedef {import('./types.js').FrameRef} FrameRef
+ * @typedef {import('../types.js').Box} Box
+ * @typedef {import('../types.js').BoxSet} BoxSet
+ * @typedef {import('../types.js').FrameRef} FrameRef
  */
 import { boxAround, boxCorners, frameKey, frameOf, planeOf, viewOf } from './frames.js';
 
@@ -32,7 +32,7 @@ export const sameBox = (a, b) => a.every((value, i) => Math.abs(value - b[i]) <=
  */
 export function boxStyle(style, highlighted) {
   const color = COLOURS[style] ?? COLOURS.proposed;
-  const line = { lineWidth: highlighted ? 4 : 2, lineDash: style === 'proposed' ? '6,4' : '' };
+  const line = { lineWidth: highlighted ? 4 : 2, lineDash: style === 'proposed' ? '6,4' : '1,0' };
   const colours = ['color', 'colorHighlighted', 'colorSelected', 'colorLocked'].map(name => [name, color]);
   const text = ['textBoxColor', 'textBoxColorHighlighted', 'textBoxColorSelected'].map(name => [name, color]);
   const beside = { textBoxFontSize: '13px', textBoxLinkLineDash: '2,3' };

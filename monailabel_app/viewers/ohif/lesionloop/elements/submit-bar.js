@@ -2,12 +2,12 @@
 /** Who submits, what would be stored, what is stored. */
 import { chooseUnreviewed } from './choices.js';
 import { WorkspaceElement, h, plural, setAttribute, setText, timeText } from './dom.js';
-import { partsToStore } from './storing.js';
+import { partsToStore } from '../state/storing.js';
 
 /**
  * Submits, after asking what becomes of findings that nobody has reviewed.
  *
- * @param {import('./workspace.js').Workspace} workspace
+ * @param {import('../state/workspace.js').Workspace} workspace
  * @returns {Promise<void>}
  */
 async function submitWithQuestion(workspace) {

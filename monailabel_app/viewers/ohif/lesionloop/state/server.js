@@ -2,8 +2,8 @@
 /**
  * All requests that the panel makes, and their errors in words.
  *
- * @typedef {import('./types.js').Frames} Frames
- * @typedef {import('./types.js').FrameMask} FrameMask
+ * @typedef {import('../types.js').Frames} Frames
+ * @typedef {import('../types.js').FrameMask} FrameMask
  */
 
 const AGAIN = 'Try again; if it happens again, tell who runs the server';

@@ -4,9 +4,9 @@
  *
  * @typedef {number[]} Runs
  * @typedef {Object<string, Runs>} FrameRuns by frame index
- * @typedef {import('./types.js').Box} Box
- * @typedef {import('./types.js').MaskPart} MaskPart
- * @typedef {import('./types.js').FrameMask} FrameMask
+ * @typedef {import('../types.js').Box} Box
+ * @typedef {import('../types.js').MaskPart} MaskPart
+ * @typedef {import('../types.js').FrameMask} FrameMask
  */
 
 /** @param {Runs} runs @returns {number} pixels */

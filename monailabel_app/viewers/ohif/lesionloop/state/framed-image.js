@@ -2,8 +2,8 @@
 /**
  * An image whose frames have an index on the server and a UID and number in the viewer.
  *
- * @typedef {import('./types.js').Frames} Frames
- * @typedef {import('./types.js').FrameRef} FrameRef
+ * @typedef {import('../types.js').Frames} Frames
+ * @typedef {import('../types.js').FrameRef} FrameRef
  */
 
 /** What a session knows of its image. */

@@ -2,10 +2,10 @@
 /**
  * How findings and frames are put into words.
  *
- * @typedef {import('./session.js').Session} Session
- * @typedef {import('./types.js').Growth} Growth
- * @typedef {import('./types.js').Lesion} Lesion
- * @typedef {import('./workspace.js').Workspace} Workspace
+ * @typedef {import('../state/session.js').Session} Session
+ * @typedef {import('../types.js').Growth} Growth
+ * @typedef {import('../types.js').Lesion} Lesion
+ * @typedef {import('../state/workspace.js').Workspace} Workspace
  */
 import { days, percent, signedPercent } from './dom.js';
 

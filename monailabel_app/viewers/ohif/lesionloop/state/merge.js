@@ -6,9 +6,9 @@
  * A lesion has `finding`, the server's finding that its boxes came from, and `outline`, the finding of the segmentation
  * model that drew its pixels (`part`); both are the same where only a segmentation model found it.
  *
- * @typedef {import('./types.js').Box} Box
- * @typedef {import('./types.js').Lesion} Lesion
- * @typedef {import('./types.js').MaskPart} MaskPart
+ * @typedef {import('../types.js').Box} Box
+ * @typedef {import('../types.js').Lesion} Lesion
+ * @typedef {import('../types.js').MaskPart} MaskPart
  */
 
 /** Share of the smaller of two lesions that must lie in the other on the frames that both are on. */
@@ -205,12 +205,17 @@ export function bestFrame(lesion) {
   return surest ?? indices[Math.floor(indices.length / 2)];
 }
 
+/** Drawn by a person, or boxed by one model and outlined by another. */
+const isBacked = lesion => lesion.origin === 'person' || Boolean(boxedBy(lesion) && hasOutline(lesion));
+
 /**
  * @param {Lesion[]} lesions
- * @returns {string[]} keys as the list shows them: deleted ones last, drawn ones first, then by score
+ * @returns {string[]} keys as the list shows them: deleted ones last; first what a person drew or two models agree on, then by
+ *     score
  */
 export function listOrder(lesions) {
-  const rank = lesion => [lesion.status === 'deleted' ? 1 : 0, -(lesion.score ?? 1), Math.min(...lesion.boxes.keys())];
+  const rank = lesion => [lesion.status === 'deleted' ? 1 : 0, isBacked(lesion) ? 0 : 1,
+    -(lesion.score ?? 1), Math.min(...lesion.boxes.keys())];
   const ranked = lesions.map(lesion => ({ key: lesion.key, rank: rank(lesion) }));
   const differing = (a, b) => a.rank.findIndex((value, i) => value !== b.rank[i]);
   return ranked.sort((a, b) => {

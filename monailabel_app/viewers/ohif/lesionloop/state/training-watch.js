@@ -79,7 +79,7 @@ export class TrainingWatch {
 /**
  * @param {import('./training.js').TrainingState} state of a training that has ended
  * @param {Object|null} record of its version, from /info/ or the log
- * @returns {import('./types.js').Notice}
+ * @returns {import('../types.js').Notice}
  */
 export function outcomeNotice(state, record) {
   if (state.error) return { kind: 'error', text: state.error };

@@ -2,10 +2,10 @@
 /**
  * Two visits side by side: which lesions belong together, what the viewer draws on both, how they have grown.
  *
- * @typedef {import('./types.js').BoxSet} BoxSet
- * @typedef {import('./types.js').FrameRef} FrameRef
- * @typedef {import('./types.js').Growth} Growth
- * @typedef {import('./types.js').Lesion} Lesion
+ * @typedef {import('../types.js').BoxSet} BoxSet
+ * @typedef {import('../types.js').FrameRef} FrameRef
+ * @typedef {import('../types.js').Growth} Growth
+ * @typedef {import('../types.js').Lesion} Lesion
  */
 import { bestFrame, fromFinding, pairs } from './merge.js';
 

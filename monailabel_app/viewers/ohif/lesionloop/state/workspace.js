@@ -9,8 +9,8 @@ import { partsToStore, store } from './storing.js';
 const plural = (count, one) => `${count} ${one}${count === 1 ? '' : 's'}`;
 
 /**
- * Emits 'change' with detail.what: 'image', 'session', 'selection', 'frame', 'info', 'busy', 'notice', 'training' or
- * 'pair'.
+ * Emits 'change' with detail.what: 'image', 'session', 'selection', 'frame', 'info', 'busy', 'notice', 'training',
+ * 'pair' or 'drawing'.
  */
 export class Workspace extends LearningDesk {
   #comparison = null;

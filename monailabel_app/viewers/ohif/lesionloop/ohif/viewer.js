@@ -3,11 +3,11 @@
  * The viewer as the panel sees it. This module and the ones it is made of (images.js, boxes.js, masks.js, frames.js)
  * are the only ones that know OHIF and cornerstone.
  *
- * @typedef {import('./types.js').BoxSet} BoxSet
- * @typedef {import('./types.js').FrameMask} FrameMask
- * @typedef {import('./types.js').FrameRef} FrameRef
- * @typedef {import('./types.js').ImageRef} ImageRef
- * @typedef {import('./types.js').MaskPart} MaskPart
+ * @typedef {import('../types.js').BoxSet} BoxSet
+ * @typedef {import('../types.js').FrameMask} FrameMask
+ * @typedef {import('../types.js').FrameRef} FrameRef
+ * @typedef {import('../types.js').ImageRef} ImageRef
+ * @typedef {import('../types.js').MaskPart} MaskPart
  */
 import { BOX_TOOL, Boxes } from './boxes.js';
 import { frameKey, planeOf, toWorld } from './frames.js';
@@ -20,7 +20,8 @@ const TITLE = 'LesionLoop';
 /**
  * Events: 'image' (another image is active); 'frame' (detail: imageId, frame, index); 'box' (detail: imageId, key, kind
  * 'drawn', 'changed' or 'removed', frame, box; of a drawn one also `assign(key)`, which ties it to a lesion); 'mask'
- * (detail: imageId). The last two tell what a person did, never what the panel draws.
+ * (detail: imageId). The last two tell what a person did, never what the panel draws. 'drawing' (detail: active): the tool
+ * that draws boxes was taken or put away.
  */
 export class Viewer extends EventTarget {
   #ohif;
@@ -33,6 +34,7 @@ export class Viewer extends EventTarget {
   #endings = [];
   #planned = false;
   #frame = '';
+  #isDrawing = false;
   /** @type {ImageRef|null} what the active viewport shows */
   image = null;
   /** Asked before another study takes the place of this one; see `leaving.js`. */
@@ -60,6 +62,8 @@ export class Viewer extends EventTarget {
     for (const type of [STACK_NEW_IMAGE, VOLUME_NEW_IMAGE]) this.#listen(document, type, plan);
     const { SEGMENTATION_DATA_MODIFIED } = this.#ohif.cornerstoneTools.Enums.Events;
     this.#listen(this.#ohif.cornerstone.eventTarget, SEGMENTATION_DATA_MODIFIED, event => this.#maskChanged(event));
+    const { TOOL_ACTIVATED } = this.#ohif.cornerstoneTools.Enums.Events;
+    this.#listen(this.#ohif.cornerstone.eventTarget, TOOL_ACTIVATED, () => this.#toolChanged());
     this.#boxes.start();
     plan();
   }
@@ -181,6 +185,12 @@ export class Viewer extends EventTarget {
     this.#use(BOX_TOOL);
   }
 
+  /** Give up what is being drawn or measured, and put the tool for boxes away. */
+  cancelDrawing() {
+    this.#commands.runCommand('cancelMeasurement');
+    if (this.#isDrawing) this.#use('WindowLevel');
+  }
+
   /**
    * Go to another study in this mode, without loading the page anew.
    *
@@ -226,6 +236,14 @@ export class Viewer extends EventTarget {
   #use(toolName) {
     this.#commands.runCommand('setToolActiveToolbar', { toolName, toolGroupIds: ['default', 'mpr'] });
     this.#ohif.services.toolbarService.refreshToolbarState({ viewportId: this.image?.viewportId });
+  }
+
+  #toolChanged() {
+    const group = this.#ohif.services.toolGroupService.getToolGroup('default');
+    const active = group?.getActivePrimaryMouseButtonTool() === BOX_TOOL;
+    if (active === this.#isDrawing) return;
+    this.#isDrawing = active;
+    this.dispatchEvent(new CustomEvent('drawing', { detail: { active } }));
   }
 
   #boxChanged(detail) {

@@ -2,7 +2,7 @@
 /** The list of findings: what each is, how large, where, how it has grown; accept, delete, rename, go there. */
 import { WorkspaceElement, h, keyedList, setAttribute, setOptions, setText } from './dom.js';
 import { detailsOf, framesText, scoreText } from './findings-words.js';
-import { OWN_KEYS } from './hotkeys.js';
+import { OWN_KEYS } from '../ohif/hotkeys.js';
 
 const STATUS = { proposed: ['Proposed', ''], accepted: ['✓ Accepted', 'll-good'], deleted: ['✕ Deleted', 'll-bad'] };
 

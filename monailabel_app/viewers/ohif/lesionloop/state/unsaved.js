@@ -2,7 +2,7 @@
 /**
  * What of a session is not stored yet.
  *
- * @typedef {import('./types.js').Lesion} Lesion
+ * @typedef {import('../types.js').Lesion} Lesion
  * @typedef {{user: string, time: string}} Stored Who stored something, and when.
  * @typedef {{boxes: string, mask: string, keys: string[], strokes: number}} Snapshot What a submit stores.
  */

@@ -2,8 +2,8 @@
 /**
  * Places and sizes of boxes and pixels in mm and ml; as lib/transforms/geometry.py and lib/measure.py compute them.
  *
- * @typedef {import('./types.js').Box} Box
- * @typedef {import('./types.js').Frames} Frames
+ * @typedef {import('../types.js').Box} Box
+ * @typedef {import('../types.js').Frames} Frames
  */
 
 const MICROLITRES_PER_ML = 1000;

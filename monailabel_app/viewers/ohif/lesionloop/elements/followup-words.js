@@ -2,7 +2,7 @@
 /**
  * How a comparison of two visits is put into words; pairs and visits are as the server's /followup/ gives them.
  *
- * @typedef {import('./types.js').Growth} Growth
+ * @typedef {import('../types.js').Growth} Growth
  */
 import { days, plural, signedPercent } from './dom.js';
 

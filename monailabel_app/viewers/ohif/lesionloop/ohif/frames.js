@@ -3,8 +3,8 @@
  * Frames and pixels: which DICOM frame an image of the viewer is, and where its pixels lie in the world. Nothing here
  * touches the page; cornerstone's `metaData` and `cache` are handed in.
  *
- * @typedef {import('./types.js').Box} Box
- * @typedef {import('./types.js').FrameRef} FrameRef
+ * @typedef {import('../types.js').Box} Box
+ * @typedef {import('../types.js').FrameRef} FrameRef
  * @typedef {[number, number, number]} Point in the viewer's world, mm for images with a position in the patient
  *
  * @typedef {Object} Plane Where the pixels of a frame lie.

@@ -3,8 +3,8 @@
  * Images: the series of the open studies and where OHIF shows them. OHIF may cut a series into several display sets,
  * one per multi-frame instance for example; to us it is one image.
  *
- * @typedef {import('./types.js').FrameRef} FrameRef
- * @typedef {import('./types.js').ImageRef} ImageRef
+ * @typedef {import('../types.js').FrameRef} FrameRef
+ * @typedef {import('../types.js').ImageRef} ImageRef
  */
 import { frameKey, frameOf } from './frames.js';
 

@@ -13,7 +13,7 @@ export class Jobs {
     this.#changed = changed;
   }
 
-  /** @returns {import('./types.js').Busy|null} the latest of the jobs under way */
+  /** @returns {import('../types.js').Busy|null} the latest of the jobs under way */
   get busy() {
     return [...this.#running.values()].at(-1) ?? null;
   }
