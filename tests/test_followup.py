@@ -214,6 +214,19 @@ def test_visits_without_lesions_have_no_pairs(visits: tuple[VisitFindings, Visit
     assert [p.growth.change for p in compare_visits(visits[0], nothing, IDENTITY, None).pairs] == [Change.GONE] * 3
 
 
+def test_a_lesion_of_one_visit_has_its_frame_at_the_other(visits: tuple[VisitFindings, VisitFindings]) -> None:
+    findings, nothing = visits[0].findings, VisitFindings(visits[0].sequence, ())
+    for pairs in (
+        compare_visits(visits[0], nothing, IDENTITY, None).pairs,
+        compare_visits(nothing, visits[0], IDENTITY, None).pairs,
+    ):
+        assert all(min(f.boxes) <= p.elsewhere_frame <= max(f.boxes) for p, f in zip(pairs, findings, strict=True))
+    far = np.eye(4)
+    far[2, 3] = 1000.0
+    assert [p.elsewhere_frame for p in compare_visits(nothing, visits[0], far, None).pairs] == [None] * 3
+    assert all(p.elsewhere_frame is None for p in compare_visits(*visits, IDENTITY, None).pairs if p.baseline)
+
+
 @pytest.mark.parametrize(("power", "key"), [(1, "volume"), (3, "box")])
 def test_doubling_time_is_schwartz_s(power: int, key: str) -> None:
     growth = growth_of({key: Size(8.0, 0.1)}, {key: Size(16.0, 0.1)}, 60)

@@ -42,6 +42,8 @@ class Pair:
         growth: What has changed.
         displacement_mm: How its centre of mass has moved in the patient, LPS mm, after registration.
         displacement: The same in words.
+        elsewhere_frame: Of a lesion of one visit only: the frame of the other visit where it would be, or was; None
+            where that is outside the images.
     """
 
     baseline: int | None
@@ -49,6 +51,7 @@ class Pair:
     growth: Growth
     displacement_mm: tuple[float, float, float] | None = None
     displacement: str | None = None
+    elsewhere_frame: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -58,6 +61,7 @@ class Pair:
             "change": self.growth.to_json(),
             "displacement_mm": None if self.displacement_mm is None else [round(v, 2) for v in self.displacement_mm],
             "displacement": self.displacement,
+            "elsewhere_frame": self.elsewhere_frame,
         }
 
 
@@ -101,7 +105,7 @@ def compare_visits(
     matched = _matched(before, after, shares, known_to_mm)
     pairs = [_pair(before[matched[j]] if j in matched else None, a, days, known_to_mm) for j, a in enumerate(after)]
     gone = [b for i, b in enumerate(before) if i not in matched.values()]
-    pairs += [Pair(b.finding.id, None, growth_of(b.sizes, None, days)) for b in gone]
+    pairs += [Pair(b.finding.id, None, growth_of(b.sizes, None, days), elsewhere_frame=b.elsewhere_frame) for b in gone]
     new = [a for j, a in enumerate(after) if j not in matched]
     warnings = [
         *_parts(before, after, shares[..., 1], "it may have split", (BASELINE, FOLLOWUP)),
@@ -130,7 +134,8 @@ def _matched(before: list[Lesion], after: list[Lesion], shares: FloatArray, know
 
 def _pair(before: Lesion | None, after: Lesion, days: float | None, known_to_mm: float) -> Pair:
     if before is None:
-        return Pair(None, after.finding.id, growth_of(None, after.sizes, days))
+        growth = growth_of(None, after.sizes, days)
+        return Pair(None, after.finding.id, growth, elsewhere_frame=after.elsewhere_frame)
     shift = after.center - before.center
     return Pair(
         before.finding.id,
@@ -178,7 +183,7 @@ def _unseen(lesions: list[Lesion], what: str, visit: str) -> list[str]:
     return [
         f"Lesion {lesion.finding.id} lies outside the images of the {visit}: whether it is {what} is not known."
         for lesion in lesions
-        if not lesion.seen
+        if lesion.elsewhere_frame is None
     ]
 
 

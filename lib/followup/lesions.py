@@ -64,7 +64,7 @@ class Lesion:
         center: Of mass, in the LPS mm in which lesions are compared, (3,).
         reach_mm: From the centre to its farthest side.
         volume: In mm3, of its boxes where it has no mask.
-        seen: Its centre is within the frames of the other visit.
+        elsewhere_frame: Frame of the other visit that its centre lies on; None where it is outside the images.
     """
 
     finding: Finding
@@ -75,7 +75,7 @@ class Lesion:
     center: FloatArray
     reach_mm: float
     volume: float
-    seen: bool
+    elsewhere_frame: int | None
 
 
 def lesions_at(visit: VisitFindings, way: Way) -> list[Lesion]:
@@ -111,6 +111,7 @@ def _lesion(
     sampled = points[:: len(points) // MAX_POINTS + 1]
     there = np.rint(frame_indices(way.other, _moved(np.vstack([center, sampled]), way.to_other))).astype(np.intp)
     frames, _, height, width = way.other.frames.shape
+    inside = bool((there[:, 0] >= 0).all() and (there[:, 0] < (frames, height, width)).all())
     return Lesion(
         finding=finding,
         sizes=sizes,
@@ -120,7 +121,7 @@ def _lesion(
         center=center,
         reach_mm=float(np.ptp(points, axis=0).max() + max(*sequence.spacing_mm, frame_step_mm(sequence))) / 2,
         volume=float(volumes.sum()),
-        seen=bool((there[:, 0] >= 0).all() and (there[:, 0] < (frames, height, width)).all()),
+        elsewhere_frame=int(there[0, 0]) if inside else None,
     )
 
 

@@ -177,6 +177,8 @@ def test_comparing_two_visits(desk: Page, live: Live) -> None:
       const jumped = new Set(viewer.jumps.slice(-2).map(([id]) => id));
       await workspace.selectPair(pair.pairs[0]);
       const chosen = pair.pairs.indexOf(workspace.selectedPair);
+      await workspace.selectPair(pair.pairs.find(one => one.elsewhere_frame !== null));
+      const jumpedForLone = new Set(viewer.jumps.slice(-2).map(([id]) => id)).size;
       const { key } = grown[0], [index] = session.lesion(key).boxes.keys(), frame = session.frameRef(index);
       viewer.box({ key, kind: 'changed', frame, box: [60, 60, 80, 80] });
       const moved = viewer.boxes.get(session.imageId).find(set => set.key === key);
@@ -187,7 +189,7 @@ def test_comparing_two_visits(desk: Page, live: Live) -> None:
         frameNumber: 1 }, box: [60, 60, 80, 80] });
       const refused = workspace.notice?.kind === 'warning' && still === JSON.stringify(viewer.boxes.get(other));
       await workspace.endCompare();
-      return { visits: workspace.visits, pair: Boolean(pair), pairs: viewer.pairs, sides, chosen,
+      return { visits: workspace.visits, pair: Boolean(pair), pairs: viewer.pairs, sides, chosen, jumpedForLone,
         moved: moved.style, isThere, refused,
         grown: grown.map(({ growth }) => growth), jumped: jumped.size, after: workspace.pair, singles: viewer.singles,
         own: viewer.boxes.get(session.imageId),
@@ -209,6 +211,7 @@ def test_comparing_two_visits(desk: Page, live: Live) -> None:
     assert {box["key"] for box in baseline} & {box["key"] for box in followup}, "a linked lesion has one key"
     assert result["jumped"] == 2, "both sides go to the lesion"
     assert result["chosen"] == 0
+    assert result["jumpedForLone"] == 2, "a lesion of one visit is looked for at the other"
     assert (result["moved"], result["isThere"]) == ("linked", True), "the later visit can be corrected meanwhile"
     assert result["refused"], "the earlier one is there to compare with"
     assert result["after"] is None

@@ -55,10 +55,15 @@ export class Comparison {
     }))]));
   }
 
-  /** @param {Object} pair @returns {{imageId: string, frame: FrameRef}[]} where the lesion is best seen, per visit */
+  /**
+   * @param {Object} pair
+   * @returns {{imageId: string, frame: FrameRef}[]} where the lesion is best seen, per visit; at a visit where it was not
+   *     found, where it would be
+   */
   placesOf(pair) {
-    return SIDES.filter(side => pair[side] !== null).map(side => ({
-      imageId: this.answer[side].image, frame: this.#frame(side, bestFrame(this.#finding(pair, side))) }));
+    const indexOn = side => (pair[side] === null ? pair.elsewhere_frame ?? null : bestFrame(this.#finding(pair, side)));
+    return SIDES.map(side => [side, indexOn(side)]).filter(([, index]) => index !== null)
+      .map(([side, index]) => ({ imageId: this.answer[side].image, frame: this.#frame(side, index) }));
   }
 
   #pairsOn(side) {
