@@ -18,7 +18,7 @@ export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint pictures clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -35,6 +35,10 @@ lint: setup ## Check style and types only
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+pictures: setup ## Take the screenshots in docs/images anew, from the browser test of the whole loop
+	LESIONLOOP_ARTEFACTS=build/pictures $(PY) -m pytest -q tests/browser/test_correct_and_train.py -k "loop and embedded"
+	cp build/pictures/ohif-found.png build/pictures/ohif-submitted.png build/pictures/ohif-trained.png docs/images/
 
 clean: ## Remove .venv, caches and what the demo wrote
 	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache *.egg-info

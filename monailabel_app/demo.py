@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 STEPS = 5
 PLAIN_WIDTH = 120
+OHIF_STEPS = "click a patient, then LesionLoop: find lesions, correct, submit, train, all in the browser"
+OHIF_FILES = "shows DICOM: it lists nothing of a folder of NIfTI or NRRD files such as this one"
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,7 @@ def _tell_addresses(console: Console, server: Server, options: Options) -> None:
         ("Start page", f"{url}/"),
         ("REST interface", f"{url}/docs"),
         ("OHIF", f"{url}/ohif/"),
-        *([("", "shows DICOM: it lists nothing of a folder of NIfTI or NRRD files such as this one")] if files else []),
+        ("", OHIF_FILES if files else OHIF_STEPS),
         ("3D Slicer", f"module MONAI Label, server address {url}; then Next Sample, then Run"),
         ("DICOMweb", f"{url}/dicom-web/" if not files else "only for folders of DICOM files"),
         ("Studies", f"{studies}  (what you submit is kept there)"),

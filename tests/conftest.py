@@ -36,10 +36,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device; torch sees none"))
 
 
+def shared_data_folder() -> Path:
+    """Where the real data sets would be."""
+    return Path(os.environ.get("LESIONLOOP_SHARED_DATA") or ROOT.parent / "shared" / "data")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the real data sets that lie beside a checkout and are not part of the repository."""
-    folder = Path(os.environ.get("LESIONLOOP_SHARED_DATA") or ROOT.parent / "shared" / "data")
+    folder = shared_data_folder()
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set LESIONLOOP_SHARED_DATA to its folder")
     return folder

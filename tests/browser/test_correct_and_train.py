@@ -2,26 +2,35 @@
 """The whole loop in OHIF in a real browser: find, look, correct, submit, train; embedded store and Orthanc."""
 
 import io
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
-from dicomweb_client import DICOMwebClient
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
-from pydicom import Dataset, dcmread
+from pydicom import dcmread
 
 from lib.dicom.seg import read_seg
 from lib.dicom.series import find_series, read_series
 from lib.dicom.sr import read_boxes
 from lib.types import Finding
-from tests.browser.conftest import Live, Phantom, copy_studies, serving
+from tests.browser.conftest import Phantom
+from tests.browser.page import (
+    BOXES,
+    CURRENT_SOP,
+    LESIONS,
+    drag,
+    draw,
+    find_lesions,
+    on_page,
+    open_from_the_list,
+    submit,
+)
+from tests.browser.stores import Real, Store, serving_store, unpack_real
 from tests.chromium import artefacts, opened
-from tests.orthanc import Orthanc, orthanc
+from tests.conftest import shared_data_folder
+from tests.orthanc import orthanc
 
 __all__ = ["orthanc"]
 
@@ -30,36 +39,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 VISIT = "phantom-a__visit2"
 USER = "Dr Test"
 HIT_IOU = 0.3
-DRAG_PX = 14.0
+DRAG_PX = (6.0, 3.0)
 COLOUR = 12
 """By how much the channels of a screen pixel differ where something coloured lies over the grey image."""
-
-BOXES = """() => cornerstoneTools.annotation.state.getAllAnnotations()
-  .filter(one => one.metadata.toolName === 'RectangleROI')
-  .map(one => {
-    const imageId = one.metadata.referencedImageId;
-    const corners = one.data.handles.points.map(p => cornerstone.utilities.worldToImageCoords(imageId, p));
-    const x = corners.map(c => c[0]), y = corners.map(c => c[1]);
-    return {
-      uid: one.annotationUID,
-      sop: cornerstone.metaData.get('instance', imageId).SOPInstanceUID,
-      box: [Math.min(...x), Math.min(...y), Math.max(...x), Math.max(...y)],
-    };
-  })"""
-TO_SCREEN = """([x, y]) => {
-  const { viewport } = cornerstone.getEnabledElements()[0];
-  const world = cornerstone.utilities.imageToWorldCoords(viewport.getCurrentImageId(), [x, y]);
-  const [left, top] = viewport.worldToCanvas(world);
-  const place = viewport.element.getBoundingClientRect();
-  return [place.left + left, place.top + top];
-}"""
-CURRENT_SOP = """() => {
-  const { viewport } = cornerstone.getEnabledElements()[0];
-  return cornerstone.metaData.get('instance', viewport.getCurrentImageId()).SOPInstanceUID;
-}"""
-LESIONS = """() => window.lesionloop.workspace.session.lesions.map(
-  ({ key, label, status, edited, origin, score, boxes }) =>
-    ({ key, label, status, edited, origin, score, boxes: Object.fromEntries(boxes) }))"""
+DRAWN = {"chest CT": (180.0, 200.0, 260.0, 270.0), "ultrasound cine": (100.0, 90.0, 160.0, 140.0)}
+"""A box to draw on each real series."""
 
 MASK = """() => {
   const { workspace: { image, session }, viewer } = window.lesionloop;
@@ -67,38 +51,28 @@ MASK = """() => {
 }"""
 
 
-@dataclass(frozen=True)
-class Store:
-    """A live server, what it holds, and the DICOMweb interface of its store."""
-
-    kind: str
-    live: Live
-    dicom_web: str
-
-    def objects(self, image: str, modality: str) -> list[Dataset]:
-        """The SEG or SR objects in the study of an image."""
-        client = DICOMwebClient(self.dicom_web)
-        study = next(p.study for p in self.live.phantoms.values() if p.image == image)
-        found = client.search_for_series(study, search_filters={"Modality": modality})
-        uids = [one["0020000E"]["Value"][0] for one in found]
-        return [dataset for uid in uids for dataset in client.retrieve_series(study, uid)]
+@pytest.fixture(scope="module")
+def real_series(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Real]:
+    """Empty where the shared data is not there."""
+    shared = shared_data_folder()
+    return unpack_real(shared, tmp_path_factory.mktemp("real")) if shared.is_dir() else {}
 
 
 @pytest.fixture(scope="module", params=("embedded", "orthanc"))
 def store(
-    request: pytest.FixtureRequest, phantoms: dict[str, Phantom], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    phantoms: dict[str, Phantom],
+    real_series: dict[str, Real],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Store]:
-    folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "embedded":
-        with serving(phantoms, copy_studies(phantoms, folder / "studies"), folder) as live:
-            yield Store("embedded", live, f"{live.url}/dicom-web")
-        return
-    pacs: Orthanc = request.getfixturevalue("orthanc")
-    pacs.clear()
-    files = [dcmread(file) for phantom in phantoms.values() for file in phantom.folder.iterdir()]
-    DICOMwebClient(pacs.dicom_web).store_instances(files)
-    with serving(phantoms, pacs.dicom_web, folder) as live:
-        yield Store("orthanc", live, pacs.dicom_web)
+    pacs = request.getfixturevalue("orthanc") if request.param == "orthanc" else None
+    with serving_store(request.param, phantoms, real_series, tmp_path_factory.mktemp(request.param), pacs) as running:
+        yield running
+
+
+def picture(page: Page, store: Store, name: str) -> None:
+    """Keep what the page shows; those of the embedded store illustrate the documentation (``make pictures``)."""
+    page.screenshot(path=artefacts() / f"ohif-{name}{'' if store.kind == 'embedded' else f'-{store.kind}'}.png")
 
 
 def frame_uids(phantom: Phantom) -> list[str]:
@@ -130,44 +104,49 @@ def screen(page: Page) -> np.ndarray:
 
 
 def colour_at(page: Page, point: tuple[float, float]) -> int:
-    """By how much the colour channels differ at a point of the image, in image pixels."""
-    x, y = page.evaluate(TO_SCREEN, list(point))
+    """By how much the colour channels differ at a position on the image."""
+    x, y = on_page(page, point)
     return int(np.ptp(screen(page)[round(y), round(x)]))
 
 
-def test_loop(store: Store, browser: Browser, tmp_path: Path):
-    live, phantom = store.live, store.live.phantoms[VISIT]
+def test_loop(store: Store, browser: Browser):
+    phantom = store.live.phantoms[VISIT]
     with opened(browser) as (page, watched):
-        open_from_the_list(page, live, phantom)
-        find(page)
-        page.screenshot(path=artefacts() / f"{store.kind}-found.png")
+        open_from_the_list(page, store.live.url, "phantom-a", phantom.study)
+        assert page.evaluate("() => window.lesionloop.workspace.image.id") == phantom.image
+        find_lesions(page)
+        assert page.get_by_test_id("strip").is_visible()
+        picture(page, store, "found")
         check_drawn_where_the_lesions_are(page, phantom)
         dragged = drag_a_box(page)
-        page.screenshot(path=artefacts() / f"{store.kind}-dragged.png")
         mask = page.evaluate(MASK)
-        submit(page)
-        page.screenshot(path=artefacts() / f"{store.kind}-submitted.png")
-        check_stored(store, phantom, dragged, mask, tmp_path)
+        page.get_by_test_id("accept-all").click()
+        assert {one["status"] for one in page.evaluate(LESIONS)} == {"accepted"}
+        submit(page, USER)
+        picture(page, store, "submitted")
+        check_stored(store, phantom, dragged, mask)
         train(page)
-        page.screenshot(path=artefacts() / f"{store.kind}-trained.png")
+        picture(page, store, "trained")
         assert not watched.errors
 
 
-def open_from_the_list(page: Page, live: Live, phantom: Phantom) -> None:
-    """As a user: the study list, the patient, the first mode."""
-    page.goto(f"{live.url}/ohif/")
-    expect(page.get_by_text("phantom-a", exact=True).first).to_be_visible(timeout=60_000)
-    page.get_by_text("phantom-a", exact=True).first.click()
-    page.locator(f'[data-cy="mode-lesionloop-{phantom.study}"]').click()
-    page.wait_for_function("() => window.lesionloop?.workspace?.session", timeout=120_000)
-    assert page.evaluate("() => window.lesionloop.workspace.image.id") == phantom.image
-
-
-def find(page: Page) -> None:
-    page.get_by_test_id("find-lesions").click()
-    expect(page.get_by_test_id("finding").first).to_be_visible(timeout=120_000)
-    page.wait_for_function("() => !window.lesionloop.workspace.busy", timeout=120_000)
-    assert page.get_by_test_id("strip").is_visible()
+@pytest.mark.usefixtures("shared_data")
+@pytest.mark.parametrize("name", list(DRAWN))
+def test_a_real_series_that_no_model_fits(store: Store, browser: Browser, real_series: dict[str, Real], name: str):
+    """The models say why; what a person draws is stored all the same, and is there when it is opened again."""
+    series = real_series[name]
+    with opened(browser) as (page, watched):
+        open_from_the_list(page, store.live.url, series.patient, series.study)
+        assert page.evaluate("() => window.lesionloop.workspace.image.id") == series.image
+        expect(page.get_by_test_id("find-lesions")).to_be_disabled()
+        expect(page.get_by_text("No model fits this image.")).to_contain_text("It reads MR images; this one is")
+        box = draw_on_the_third_frame(page, DRAWN[name])
+        submit(page, USER)
+        check_sr(store, series, box)
+        open_from_the_list(page, store.live.url, series.patient, series.study)
+        assert [one["box"] for one in page.evaluate(BOXES)] == [pytest.approx(box, abs=0.02)]
+        expect(page.get_by_test_id("finding")).to_contain_text("Accepted")
+        assert not watched.errors
 
 
 def check_drawn_where_the_lesions_are(page: Page, phantom: Phantom) -> None:
@@ -190,55 +169,60 @@ def check_drawn_where_the_lesions_are(page: Page, phantom: Phantom) -> None:
         assert max(edge) > COLOUR, "the box is not drawn around the lesion"
 
 
-def drag_a_box(page: Page) -> tuple[str, str, list[float]]:
-    """Drag the lower right corner of the first lesion's box; returns lesion key, SOP UID and the box afterwards."""
-    row = page.get_by_test_id("finding").first
-    key = row.get_attribute("data-key")
-    row.get_by_role("button").first.click()
+def drag_a_box(page: Page) -> tuple[str, list[float]]:
+    """Drag the lower right corner of the first lesion's box; returns SOP Instance UID and the box afterwards."""
+    page.get_by_test_id("finding").first.get_by_role("button").first.click()
     page.wait_for_timeout(800)
     sop = page.evaluate(CURRENT_SOP)
     before = next(one for one in page.evaluate(BOXES) if one["sop"] == sop)
-    x, y = page.evaluate(TO_SCREEN, before["box"][2:])
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + DRAG_PX, y + DRAG_PX / 2, steps=6)
-    page.mouse.up()
-    page.wait_for_timeout(800)
+    x, y = before["box"][2:]
+    drag(page, (x, y), (x + DRAG_PX[0], y + DRAG_PX[1]))
+    page.wait_for_timeout(400)
     after = next(one for one in page.evaluate(BOXES) if one["uid"] == before["uid"])
-    assert after["box"][2] > before["box"][2] + 1
-    assert after["box"][:2] == pytest.approx(before["box"][:2], abs=0.01)
-    return key, sop, after["box"]
+    assert after["box"] == pytest.approx([*before["box"][:2], x + DRAG_PX[0], y + DRAG_PX[1]], abs=1)
+    return sop, after["box"]
 
 
-def submit(page: Page) -> None:
-    page.get_by_test_id("user-name").fill(USER)
-    page.get_by_test_id("accept-all").click()
-    assert {one["status"] for one in page.evaluate(LESIONS)} == {"accepted"}
-    assert page.evaluate("() => window.lesionloop.workspace.dirty")
-    page.get_by_test_id("submit").click()
-    page.wait_for_function("() => !window.lesionloop.workspace.dirty", timeout=60_000)
+def draw_on_the_third_frame(page: Page, box: tuple[float, float, float, float]) -> list[float]:
+    page.evaluate("() => lesionloop.workspace.showFrame(2)")
+    page.wait_for_timeout(500)
+    draw(page, box[:2], box[2:])
+    expect(page.get_by_test_id("finding")).to_contain_text("drawn by hand")
+    [drawn] = page.evaluate(BOXES)
+    assert drawn["box"] == pytest.approx(box, abs=2)
+    return list(drawn["box"])
 
 
-def check_stored(
-    store: Store, phantom: Phantom, dragged: tuple[str, str, list[float]], mask: dict[str, object], folder: Path
-) -> None:
+def check_stored(store: Store, phantom: Phantom, dragged: tuple[str, list[float]], mask: dict[str, object]) -> None:
     """The PACS holds one SR with the dragged coordinates and one SEG with the mask as it was on the screen."""
-    _, sop, box = dragged
+    sop, box = dragged
     series = read_series(find_series(phantom.folder).series[0].files)
-    (report,) = [one for one in store.objects(phantom.image, "SR")]
+    (report,) = store.objects(phantom.study, "SR")
     findings: tuple[Finding, ...] = tuple(read_boxes(report, series).findings)
     frame = frame_uids(phantom).index(sop)
     stored = [one.boxes[frame] for one in findings if frame in one.boxes]
     assert any(saved == pytest.approx(box, abs=0.01) for saved in stored), f"{box} is not among {stored}"
-    (seg,) = store.objects(phantom.image, "SEG")
+    (seg,) = store.objects(phantom.study, "SEG")
     pixels = read_seg(seg, series)
     drawn = sum(sum(runs[1::2]) for part in mask["parts"] for runs in part["frames"].values())
     assert np.count_nonzero(pixels.mask) == drawn > 0
-    info = requests.get(
-        f"{store.live.url}/datastore/label/info", params={"label": phantom.image, "tag": "boxes"}, timeout=30
-    ).json()
-    assert info["user"] == USER
-    (folder / "info.json").write_text(json.dumps(info))
+    check_author(store, phantom.image)
+
+
+def check_sr(store: Store, series: Real, box: list[float]) -> None:
+    """The PACS holds one SR with the drawn box on the third frame, and no SEG: nobody outlined anything."""
+    (report,) = store.objects(series.study, "SR")
+    image = read_series(find_series(series.folder).series[0].files)
+    [finding] = read_boxes(report, image).findings
+    assert [saved == pytest.approx(box, abs=0.02) for saved in finding.boxes.values()] == [True]
+    assert not store.objects(series.study, "SEG")
+    check_author(store, series.image)
+
+
+def check_author(store: Store, image: str) -> None:
+    asked = {"label": image, "tag": "boxes"}
+    answer = requests.get(f"{store.live.url}/datastore/label/info", params=asked, timeout=30)
+    assert answer.json()["user"] == USER
 
 
 def train(page: Page) -> None:

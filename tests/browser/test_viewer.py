@@ -4,9 +4,10 @@
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Live
+from tests.browser.page import drag, draw
 
 pytestmark = pytest.mark.e2e
 
@@ -157,13 +158,6 @@ def test_leaving_asks_only_when_something_is_unsaved(module_page: Page, dirty: b
 
 # --- in OHIF
 
-PAGE_POINT = """([x, y]) => {
-  const viewport = cornerstone.getRenderingEngines()[0].getViewport(lesionloop.viewer.image.viewportId);
-  const place = viewport.element.getBoundingClientRect();
-  const world = viewport.getImageData().imageData.indexToWorld([x - 0.5, y - 0.5, 0]);
-  const canvas = viewport.worldToCanvas(world);
-  return [place.x + canvas[0], place.y + canvas[1]];
-}"""
 RECTANGLES = """() => cornerstoneTools.annotation.state.getAllAnnotations()
   .filter(({ metadata }) => metadata.toolName === 'RectangleROI').map(({ data }) => data.label)"""
 LESIONS = "() => lesionloop.workspace.session.lesions.map(({ boxes }) => [...boxes.values()])"
@@ -179,24 +173,6 @@ SHOW_MASK = """async runs => {
     frame_numbers: frames.map(frame => frame.frameNumber), labels: { [label]: 1 }, parts: [window.test.part] });
 }"""
 READ_MASK = "() => lesionloop.viewer.readMask(test.id, test.frames, { [test.label]: 1, oedema: 2 }).parts"
-
-
-def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Drag between two positions on the image, in its pixels."""
-    (x0, y0), (x1, y1) = page.evaluate(PAGE_POINT, start), page.evaluate(PAGE_POINT, end)
-    page.mouse.move(x0, y0)
-    page.mouse.down()
-    page.mouse.move((x0 + x1) / 2, (y0 + y1) / 2, steps=4)
-    page.mouse.move(x1, y1, steps=4)
-    page.wait_for_timeout(150)
-    page.mouse.up()
-    page.wait_for_timeout(400)
-
-
-def draw(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
-    page.evaluate("() => lesionloop.viewer.startDrawing()")
-    page.wait_for_timeout(200)
-    drag(page, start, end)
 
 
 def watch(page: Page, event: str) -> None:
@@ -240,6 +216,36 @@ def test_a_box_that_is_drawn_dragged_and_removed_by_hand(ohif: Page) -> None:
     ohif.keyboard.press("Delete")
     ohif.wait_for_function("() => window.reports.at(-1).kind === 'removed'")
     assert ohif.evaluate(RECTANGLES) == []
+
+
+def test_a_proposal_that_is_dragged_is_drawn_as_accepted(ohif: Page) -> None:
+    found = {"id": 1, "label": "lesion", "score": 0.7, "boxes": {"0": [60, 60, 100, 90]}, "measurements": {}}
+    ohif.evaluate(
+        "found => { const { workspace } = lesionloop; const { session } = workspace;"
+        "session.applyAnswer({ model: 'm', findings: [{ ...found, source: { model: 'm' } }] });"
+        "workspace.sessions.drawBoxes(session); return workspace.showFrame(0); }",
+        found,
+    )
+    ohif.wait_for_timeout(500)
+    drawn = ohif.locator(".viewport-element svg rect[stroke]").first
+    assert drawn.get_attribute("stroke-dasharray") == "6,4"
+    yellow = drawn.get_attribute("stroke")
+    drag(ohif, (100, 90), (120, 110))
+    expect(drawn).to_have_attribute("stroke-dasharray", "1,0")
+    assert drawn.get_attribute("stroke") != yellow
+    expect(ohif.get_by_test_id("finding")).to_contain_text("Accepted")
+
+
+def test_escape_puts_the_tool_for_boxes_away(ohif: Page) -> None:
+    hint = ohif.get_by_text("Drag a box around the lesion")
+    ohif.get_by_test_id("draw-box").click()
+    expect(hint).to_be_visible()
+    ohif.keyboard.press("Escape")
+    expect(hint).to_be_hidden()
+    drag(ohif, (60, 60), (100, 90))
+    assert ohif.evaluate(RECTANGLES) == []
+    draw(ohif, (60, 60), (100, 90))
+    expect(hint).to_be_hidden()
 
 
 def test_beside_a_box_stands_its_name_and_no_statistics(ohif: Page) -> None:

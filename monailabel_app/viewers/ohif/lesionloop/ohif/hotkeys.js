@@ -44,8 +44,7 @@ export const HOTKEYS = [
 
 const TYPING = 'input, select, textarea, [contenteditable]';
 const WIDGETS = 'button, a[href], summary, audio, video, [role], [tabindex]';
-const WIDGET_KEYS = [' ', 'Enter', 'Escape', 'Home', 'End', 'PageUp', 'PageDown', 'ArrowUp', 'ArrowDown', 'ArrowLeft',
-  'ArrowRight'];
+const WIDGET_KEYS = [' ', 'Enter', 'Home', 'End', 'PageUp', 'PageDown', 'ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight'];
 
 /**
  * Keep keys that are meant for a control of the panel from the viewer: all while a person types, and the keys that
