@@ -107,7 +107,7 @@ def test_every_key_of_the_panel_is_a_command(module_page: Page) -> None:
         "const { definitions } = m.default.getCommandsModule();"
         "return own.filter(({ commandName }) => typeof definitions[commandName]?.commandFn !== 'function');"
     )
-    assert js(module_page, "extension.js", body) == []
+    assert js(module_page, "../extension.js", body) == []
 
 
 @pytest.mark.parametrize("target", ["input", "textarea", "select", "[contenteditable]"])
@@ -137,7 +137,7 @@ def test_typing_in_the_panel_is_no_key_of_the_viewer(module_page: Page, target: 
     ],
 )
 def test_the_mode_is_for_studies_with_images(module_page: Page, modalities: str, valid: bool) -> None:
-    answer = js(module_page, "mode.js", "return m.isValidMode({ modalities: arg });", modalities)
+    answer = js(module_page, "../mode.js", "return m.isValidMode({ modalities: arg });", modalities)
     assert answer["valid"] is valid
     assert "images" in answer["description"]
 
