@@ -3,6 +3,7 @@
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,9 +120,10 @@ def test_loop(store: Store, browser: Browser):
         picture(page, store, "found")
         check_drawn_where_the_lesions_are(page, phantom)
         dragged = drag_a_box(page)
-        mask = page.evaluate(MASK)
+        delete_what_is_no_lesion(page, phantom)
         page.get_by_test_id("accept-all").click()
-        assert {one["status"] for one in page.evaluate(LESIONS)} == {"accepted"}
+        assert {one["status"] for one in page.evaluate(LESIONS)} == {"accepted", "deleted"}
+        mask = page.evaluate(MASK)
         submit(page, USER)
         picture(page, store, "submitted")
         check_stored(store, phantom, dragged, mask)
@@ -183,6 +185,25 @@ def drag_a_box(page: Page) -> tuple[str, list[float]]:
     return sop, after["box"]
 
 
+def delete_what_is_no_lesion(page: Page, phantom: Phantom) -> None:
+    """As a clinician would: what overlaps no true lesion on any frame is thrown out, with its pixels."""
+    before = pixel_count(page.evaluate(MASK))
+    for one in page.evaluate(LESIONS):
+        shared = [
+            iou(box, true_box(phantom, lesion.id, int(frame)))
+            for frame, box in one["boxes"].items()
+            for lesion in phantom.stack.lesions
+            if (phantom.stack.instances[int(frame)] == lesion.id).any()
+        ]
+        if max(shared, default=0.0) == 0:
+            page.locator(f'[data-testid="finding"][data-key="{one["key"]}"]').get_by_test_id("reject").click()
+    assert pixel_count(page.evaluate(MASK)) < before
+
+
+def pixel_count(mask: dict[str, Any]) -> int:
+    return sum(sum(runs[1::2]) for part in mask["parts"] for runs in part["frames"].values())
+
+
 def draw_on_the_third_frame(page: Page, box: tuple[float, float, float, float]) -> list[float]:
     page.evaluate("() => lesionloop.workspace.showFrame(2)")
     page.wait_for_timeout(500)
@@ -193,7 +214,7 @@ def draw_on_the_third_frame(page: Page, box: tuple[float, float, float, float]) 
     return list(drawn["box"])
 
 
-def check_stored(store: Store, phantom: Phantom, dragged: tuple[str, list[float]], mask: dict[str, object]) -> None:
+def check_stored(store: Store, phantom: Phantom, dragged: tuple[str, list[float]], mask: dict[str, Any]) -> None:
     """The PACS holds one SR with the dragged coordinates and one SEG with the mask as it was on the screen."""
     sop, box = dragged
     series = read_series(find_series(phantom.folder).series[0].files)
@@ -204,8 +225,7 @@ def check_stored(store: Store, phantom: Phantom, dragged: tuple[str, list[float]
     assert any(saved == pytest.approx(box, abs=0.01) for saved in stored), f"{box} is not among {stored}"
     (seg,) = store.objects(phantom.study, "SEG")
     pixels = read_seg(seg, series)
-    drawn = sum(sum(runs[1::2]) for part in mask["parts"] for runs in part["frames"].values())
-    assert np.count_nonzero(pixels.mask) == drawn > 0
+    assert np.count_nonzero(pixels.mask) == pixel_count(mask) > 0
     check_author(store, phantom.image)
 
 
