@@ -13,6 +13,7 @@ from pydicom import dcmread
 from lib.phantom import PhantomStack, head_stack, head_visits, write_dicom
 from monailabel_app.process import free_port, start_server
 from monailabel_app.roots import APP_DIR
+from tests.browser.page import SHOWN
 from tests.chromium import BLANK, opened, running_browser
 
 DAYS, GROWTH = (0, 120), (1.0, 1.6)
@@ -121,6 +122,6 @@ def ohif(browser: Browser, live: Live) -> Iterator[Page]:
 
 
 def open_study(page: Page, url: str, *studies: str) -> None:
-    """Open studies in the mode and wait until the panel knows the image."""
+    """Open studies in the mode and wait until the panel knows the image and the viewport shows it."""
     page.goto(f"{url}/ohif/lesionloop?StudyInstanceUIDs={','.join(studies)}")
-    page.wait_for_function("() => window.lesionloop?.workspace?.session", timeout=120_000)
+    page.wait_for_function(SHOWN, timeout=120_000)

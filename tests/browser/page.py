@@ -31,6 +31,9 @@ BOXES = """() => cornerstoneTools.annotation.state.getAllAnnotations()
 LESIONS = """() => lesionloop.workspace.session.lesions.map(
   ({ key, label, status, edited, origin, score, boxes }) =>
     ({ key, label, status, edited, origin, score, boxes: Object.fromEntries(boxes) }))"""
+SHOWN = """() => window.lesionloop?.workspace?.session && cornerstone.getRenderingEngines()[0]
+  ?.getViewport(lesionloop.viewer.image.viewportId)?.getImageData?.()"""
+"""The panel knows the image, and the viewport has drawn it."""
 IDLE = "() => window.lesionloop?.workspace?.session && !window.lesionloop.workspace.busy"
 Point = tuple[float, float]
 
@@ -67,6 +70,7 @@ def open_from_the_list(page: Page, url: str, patient: str, study: str) -> None:
     expect(row).to_be_visible(timeout=60_000)
     row.click()
     page.locator(f'[data-cy="mode-lesionloop-{study}"]').click()
+    page.wait_for_function(SHOWN, timeout=120_000)
     page.wait_for_function(IDLE, timeout=120_000)
 
 

@@ -12,6 +12,8 @@ window.config = {
   strictZSpacingForVolumeViewport: true,
   investigationalUseDialog: { option: 'never' },
   useSharedArrayBuffer: 'FALSE',
+  // OHIF calls it for every image that does not load, also for those it gave up itself as another study was opened.
+  httpErrorHandler: error => console.warn('An image was not loaded.', error?.request?.status || error),
   defaultDataSourceName: 'dicomweb',
   dataSources: [
     {
