@@ -102,12 +102,17 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
+def open_blank(page: Page, url: str) -> None:
+    """Open a page with an empty ``<main>`` on the server's origin, where the viewer's modules can be imported."""
+    page.route("**/blank", lambda route: route.fulfill(body=BLANK, content_type="text/html"))
+    page.goto(f"{url}/blank")
+
+
 @pytest.fixture
 def module_page(browser: Browser, live: Live) -> Iterator[Page]:
-    """A page with an empty ``<main>`` on the server's origin, where the viewer's modules can be imported."""
+    """A blank page on the server's origin that must not complain."""
     with opened(browser) as (page, watched):
-        page.route("**/blank", lambda route: route.fulfill(body=BLANK, content_type="text/html"))
-        page.goto(f"{live.url}/blank")
+        open_blank(page, live.url)
         yield page
         assert not watched.errors
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser.conftest import Live
-from tests.chromium import BLANK, opened
+from tests.browser.conftest import Live, open_blank
+from tests.chromium import opened
 
 VIEWER = Path(__file__).with_name("page_viewer.js").read_text()
 START = """async ([images, answers]) => {
@@ -55,8 +55,7 @@ def desk(module_page: Page, live: Live) -> Page:
 def tolerant(browser: Browser, live: Live) -> Iterator[Page]:
     """The same on a page that may complain: a browser writes every refused request to its console."""
     with opened(browser) as (page, _):
-        page.route("**/blank", lambda route: route.fulfill(body=BLANK, content_type="text/html"))
-        page.goto(f"{live.url}/blank")
+        open_blank(page, live.url)
         begin(page, live)
         yield page
 

@@ -9,7 +9,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page
 
-from tests.browser.conftest import Live, Phantom, serving
+from tests.browser.conftest import Live, Phantom, open_blank, serving
 from tests.chromium import BLANK, opened
 
 pytestmark = pytest.mark.e2e
@@ -30,8 +30,7 @@ CALL = """async ([base, name, args]) => {
 def page(browser: Browser, live: Live) -> Iterator[Page]:
     """A page that may complain: a browser writes every refused request to its console."""
     with opened(browser) as (page, _):
-        page.route("**/blank", lambda route: route.fulfill(body=BLANK, content_type="text/html"))
-        page.goto(f"{live.url}/blank")
+        open_blank(page, live.url)
         yield page
 
 
