@@ -10,7 +10,7 @@ import requests
 from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import Live, Phantom, open_blank, serving
-from tests.chromium import BLANK, opened
+from tests.chromium import opened
 
 pytestmark = pytest.mark.e2e
 
@@ -139,12 +139,11 @@ def test_a_server_with_tokens_knows_the_user(
     monkeypatch.setenv("LESIONLOOP_TOKEN", TOKEN)
     (tmp_path / "studies").mkdir()
     with serving(phantoms, tmp_path / "studies", tmp_path) as locked, opened(browser) as (page, _):
-        page.route("**/blank", lambda route: route.fulfill(body=BLANK, content_type="text/html"))
         page.goto(f"{locked.url}/login")
         page.get_by_label("Access token").fill(TOKEN)
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url(f"{locked.url}/")
-        page.goto(f"{locked.url}/blank")
+        open_blank(page, locked.url)
         assert call(page, "user") == "user"
         assert MODEL in call(page, "info")["models"]
         page.context.clear_cookies()
