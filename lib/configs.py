@@ -7,6 +7,7 @@ An unknown or mistyped key is an error that names the file and the key (pydantic
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -64,6 +65,20 @@ class MapRecurrenceConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class FusionConfig:
+    """How the image channels of a frame come together.
+
+    Attributes:
+        kind: ``none`` mixes them in the first convolution; else each has a stem of its own, and attention of this kind
+            weighs them frame by frame.
+        hidden: Size of the space in which the attention compares channels.
+    """
+
+    kind: AttentionName = "none"
+    hidden: Count = 32
+
+
+@dataclass(frozen=True, config=_STRICT)
 class NetworkConfig:
     """What :func:`lib.registry.build_network` builds.
 
@@ -77,6 +92,7 @@ class NetworkConfig:
         frame_recurrence: Memory over frame embeddings.
         map_recurrence: Memory on a feature map.
         boxes: Whether to build the box head.
+        fusion: How several image channels come together.
     """
 
     name: str = "lesion_net"
@@ -88,6 +104,7 @@ class NetworkConfig:
     frame_recurrence: FrameRecurrenceConfig = dataclasses.field(default_factory=FrameRecurrenceConfig)
     map_recurrence: MapRecurrenceConfig = dataclasses.field(default_factory=MapRecurrenceConfig)
     boxes: bool = True
+    fusion: FusionConfig = dataclasses.field(default_factory=FusionConfig)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -97,6 +114,11 @@ class InputConfig:
     Attributes:
         kind: What the frame axis means.
         channels: Name of each image channel, in order.
+        channel_patterns: For studies with a series or file per channel: regular expression, by channel, that is looked
+            for in "modality, a space, series description", or in the file's name. Case does not count; of several
+            channels that fit, the one whose match is longest gets the series. A channel without a pattern has its name.
+        reference: Channel whose grid the others are brought to, and that stays where channels are copies of each other;
+            empty for the first.
         modalities: DICOM modalities (PS3.3 C.7.3.1.1.1) that the model was made for, e.g. MR; empty for any.
         spacing_mm: In-plane pixel size the network sees; frames are resampled to it.
         max_size_px: Frames larger than this after resampling are resampled further down.
@@ -106,11 +128,35 @@ class InputConfig:
 
     kind: SequenceKind = SequenceKind.STACK
     channels: tuple[str, ...] = ("flair",)
+    channel_patterns: dict[str, str] = dataclasses.field(default_factory=dict)
+    reference: str = ""
     modalities: tuple[str, ...] = ()
     spacing_mm: Positive = 1.25
     max_size_px: Count = 384
     foreground_fraction: float = 0.05
     clip: tuple[float, float] = (-3.0, 6.0)
+
+    def __post_init__(self) -> None:
+        """Check the names of channels and the patterns.
+
+        Raises:
+            ValueError: If a name is no channel or twice a channel, or a pattern is no regular expression.
+        """
+        if not self.channels or len(set(self.channels)) < len(self.channels):
+            raise ValueError(f"channels needs one name or more, each once; got {list(self.channels)}")
+        for name in (*self.channel_patterns, *((self.reference,) if self.reference else ())):
+            if name not in self.channels:
+                raise ValueError(f"'{name}' in channel_patterns or reference is none of channels {list(self.channels)}")
+        for name, pattern in self.channel_patterns.items():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"channel_patterns.{name} is no regular expression: {error}") from error
+
+    @property
+    def reference_index(self) -> int:
+        """Where the reference channel stands in :attr:`channels`."""
+        return self.channels.index(self.reference) if self.reference else 0
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -128,6 +174,7 @@ class AugmentConfig:
         intensity: Probability of a change of gain (+-15 %) and offset (+-0.15 standard deviations).
         noise_std: Largest standard deviation of added noise, in standard deviations of the image.
         blur: Probability of a Gaussian blur.
+        modality_dropout: Probability that a channel of a sequence is taken away; one that is there always stays.
     """
 
     flip: Fraction = 0.5
@@ -140,6 +187,7 @@ class AugmentConfig:
     intensity: Fraction = 0.5
     noise_std: float = 0.1
     blur: Fraction = 0.1
+    modality_dropout: Fraction = 0.0
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -209,18 +257,37 @@ class InferenceConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class ClassificationConfig:
+    """How the class of a study is learned and told.
+
+    Attributes:
+        loss: ``focal`` looks at what is hard; ``logit_adjusted`` makes up for how often each class is drawn.
+        focal_gamma: How much less the focal loss cares for what is easy; 0 is cross-entropy.
+        prior_weight: How much of the difference in frequency the logit-adjusted loss makes up for; 1 is all.
+        balance: 0 draws the classes in training as they come, 1 all alike.
+        error_rate: Share of new patients whose true class may be missing in the set of possible classes.
+    """
+
+    loss: Literal["cross_entropy", "focal", "logit_adjusted"] = "logit_adjusted"
+    focal_gamma: Annotated[float, Field(ge=0)] = 2.0
+    prior_weight: Annotated[float, Field(ge=0)] = 1.0
+    balance: Fraction = 0.5
+    error_rate: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+
+@dataclass(frozen=True, config=_STRICT)
 class ModelConfig:
     """One served model.
 
     Attributes:
         task: The task type; decides the infer and trainer classes.
         description: Shown in the viewers.
-        labels: Lesion class name -> value in the labelmap, 1..K without gaps.
+        labels: Lesion class name -> value in the labelmap, 1..K without gaps; of a classification, the study classes.
         pretrained: File in ``monailabel_app/pretrained/`` to start from, or None.
         name: The YAML file's stem; set by :func:`load_config`.
     """
 
-    task: Literal["segmentation", "detection"]
+    task: Literal["segmentation", "detection", "classification"]
     description: str
     labels: dict[str, int]
     pretrained: str | None = None
@@ -228,6 +295,7 @@ class ModelConfig:
     input: InputConfig = dataclasses.field(default_factory=InputConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     inference: InferenceConfig = dataclasses.field(default_factory=InferenceConfig)
+    classification: ClassificationConfig = dataclasses.field(default_factory=ClassificationConfig)
     name: str = ""
 
     def __post_init__(self) -> None:

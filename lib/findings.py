@@ -80,16 +80,16 @@ def lesions_from_mask(
 
 
 def outlined_lesions(
-    prediction: Prediction, sequence: Sequence, config: ModelConfig, source: Source
+    prediction: Prediction, sequence: Sequence, config: ModelConfig, source: Source, most: int = MAX_COMPONENTS
 ) -> list[OutlinedLesion]:
-    """As :func:`lesions_from_mask`, each lesion with its voxels; no voxel belongs to two."""
+    """As :func:`lesions_from_mask`, each lesion with its voxels, at most ``most`` of a class; no voxel in two."""
     mean_ml = sequence.voxel_volume_ml
     min_voxels = 1.0 if mean_ml is None else config.inference.min_volume_ml / mean_ml - 1e-6
     classes = _classes(prediction.mask, config.inference.mask_threshold)
     found: list[OutlinedLesion] = []
     for value, name in enumerate(config.class_names, start=1):
         probability = prediction.mask[:, value - 1]
-        for region, mask in _components(classes == value, min_voxels):
+        for region, mask in _components(classes == value, min_voxels, most):
             score, frame_scores = _mask_scores(probability[region], mask, prediction.presence[region[0]])
             if score < config.inference.score_threshold:
                 continue
@@ -138,8 +138,10 @@ def _classes(probability: FloatArray, threshold: float) -> MaskArray:
     return np.where(probability.max(axis=1) > threshold, probability.argmax(axis=1) + 1, 0).astype(np.uint8)
 
 
-def _components(mask: npt.NDArray[np.bool_], min_voxels: float) -> Iterator[tuple[Region, npt.NDArray[np.bool_]]]:
-    """Where each connected component lies and its mask there, largest first."""
+def _components(
+    mask: npt.NDArray[np.bool_], min_voxels: float, most: int
+) -> Iterator[tuple[Region, npt.NDArray[np.bool_]]]:
+    """Where each connected component lies and its mask there, the largest ``most`` of them, largest first."""
     extent: list[Region] = ndimage.find_objects(mask.view(np.uint8))  # of everything; labelling all of it is slow
     if not extent:
         return
@@ -147,7 +149,7 @@ def _components(mask: npt.NDArray[np.bool_], min_voxels: float) -> Iterator[tupl
     labelled, count = ndimage.label(inside, NEIGHBOURS_26)
     sizes = np.bincount(labelled[inside], minlength=count + 1)[1:]
     regions = ndimage.find_objects(labelled)
-    for i in np.argsort(-sizes, kind="stable")[:MAX_COMPONENTS]:
+    for i in np.argsort(-sizes, kind="stable")[:most]:
         if sizes[i] >= min_voxels:
             yield _shifted(regions[i], extent[0]), labelled[regions[i]] == i + 1
 

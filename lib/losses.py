@@ -4,6 +4,7 @@
 References:
     Milletari et al. V-Net. 3DV 2016 (soft Dice). Lin et al. Focal loss. ICCV 2017.
     Zhou et al. Objects as points. arXiv:1904.07850 (penalty-reduced focal loss).
+    Menon et al. Long-tail learning via logit adjustment. ICLR 2021.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import torch
 from monai.data.box_utils import box_pair_giou
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, logsigmoid
 
 
 def _expand(mask: Tensor, like: Tensor) -> Tensor:
@@ -72,3 +73,28 @@ def pair_giou_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """1 - generalised IoU of matching boxes, averaged; both (M, 4) as (x0, y0, x1, y1)."""
     loss: Tensor = 1 - box_pair_giou(predicted.float(), target.float())
     return loss.mean()
+
+
+def class_focal_loss(logits: Tensor, classes: Tensor, gamma: float = 2.0) -> Tensor:
+    """Cross-entropy in which studies that are classified well count less; ``gamma`` 0 is cross-entropy.
+
+    Args:
+        logits: (B, K).
+        classes: Class index of each, (B,).
+        gamma: Focus on the hard ones.
+    """
+    loss = cross_entropy(logits.float(), classes, reduction="none")
+    return ((1 - torch.exp(-loss)) ** gamma * loss).mean()
+
+
+def logit_adjusted_loss(logits: Tensor, classes: Tensor, priors: Tensor, prior_weight: float = 1.0) -> Tensor:
+    """Cross-entropy after adding the log priors: what is learned are the logits for classes that are equally frequent.
+
+    Args:
+        logits: (B, K).
+        classes: Class index of each, (B,).
+        priors: How often each class is drawn, (K,); one that is never drawn is left as it is.
+        prior_weight: tau of Menon et al.
+    """
+    known = torch.where(priors > 0, priors, torch.ones_like(priors))
+    return cross_entropy(logits.float() + prior_weight * known.log(), classes)

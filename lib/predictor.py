@@ -46,6 +46,7 @@ class Maps:
         presence: (T,).
         study: (K,).
         attention: (T,), sums to 1.
+        modality_weights: (T, C), each row sums to 1.
     """
 
     mask: Tensor
@@ -55,6 +56,7 @@ class Maps:
     presence: Tensor | None
     study: Tensor | None
     attention: Tensor | None
+    modality_weights: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Prediction:
         presence: Probability that a frame holds a lesion, (T,): the presence head's, or the mask's maximum.
         study: Probability that the study holds each class, (K,), or None.
         attention: Weight of each frame, (T,), or None.
+        modality_weights: Weight of each image channel on each frame, (T, C), or None from a network without fusion.
     """
 
     mask: FloatArray
@@ -74,6 +77,7 @@ class Prediction:
     presence: FloatArray
     study: FloatArray | None
     attention: FloatArray | None
+    modality_weights: FloatArray | None = None
 
 
 class Predictor:
@@ -98,34 +102,49 @@ class Predictor:
             progress: Told the share done.
         """
         frames, grid = prepare(sequence, self.config.input)
-        return self.restore(self.maps(frames, progress), grid)
+        return self.restore(self.maps(frames, progress, sequence.channel_present), grid)
 
     @torch.inference_mode()
-    def maps(self, frames: FloatArray, progress: Progress | None = None) -> Maps:
-        """Predict prepared frames (T, C, h, w) on the network's grid."""
+    def maps(
+        self, frames: FloatArray, progress: Progress | None = None, channel_present: tuple[bool, ...] = ()
+    ) -> Maps:
+        """Predict prepared frames on the network's grid.
+
+        Args:
+            frames: (T, C, h, w).
+            progress: Told the share done.
+            channel_present: False for a channel that is missing, (C,); empty means that all are there.
+        """
+        present = None if all(channel_present) else torch.tensor([channel_present], device=self.device)
         height, width = frames.shape[-2:]
-        divisor = int(getattr(self.network, "size_divisor", 1))
-        padding = (0, -width % divisor, 0, -height % divisor)
-        padded = pad(torch.from_numpy(np.ascontiguousarray(frames)), padding, mode="replicate").to(self.device)
+        padded = self.padded(frames)
         windows = frame_windows(len(frames), self.config.inference.max_frames)
         parts = []
         for i, window in enumerate(windows):
-            parts.append(self._window(padded[window]))
+            parts.append(self._window(padded[window], present))
             if progress is not None:
                 progress((i + 1) / len(windows))
         maps = parts[0] if len(parts) == 1 else _merge(parts, windows, len(frames))
         maps.mask = maps.mask[..., :height, :width]
         return maps
 
-    def _window(self, frames: Tensor) -> Maps:
-        maps = to_maps(self._forward(frames))
+    def padded(self, frames: FloatArray) -> Tensor:
+        """Prepared frames on the device, right and lower edge repeated up to a size that the network takes."""
+        height, width = frames.shape[-2:]
+        divisor = int(getattr(self.network, "size_divisor", 1))
+        padding = (0, -width % divisor, 0, -height % divisor)
+        return pad(torch.from_numpy(np.ascontiguousarray(frames)), padding, mode="replicate").to(self.device)
+
+    def _window(self, frames: Tensor, present: Tensor | None) -> Maps:
+        maps = to_maps(self._forward(frames, present))
         if not self.config.inference.flip_tta:
             return maps
-        return _mean([maps, _mirrored(to_maps(self._forward(frames.flip(-1))))])
+        return mean_maps([maps, mirrored(to_maps(self._forward(frames.flip(-1), present)))])
 
-    def _forward(self, frames: Tensor) -> LesionOutput:
+    def _forward(self, frames: Tensor, present: Tensor | None) -> LesionOutput:
+        missing = {} if present is None else {"channel_present": present}
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            return self.network(frames[None])  # type: ignore[no-any-return]
+            return self.network(frames[None], **missing)  # type: ignore[no-any-return]
 
     def restore(self, maps: Maps, grid: FrameGrid) -> Prediction:
         """Bring maps back to the original frames and read the boxes off them."""
@@ -137,7 +156,8 @@ class Predictor:
             for frame, held in zip(self.decode_boxes(maps), holds, strict=True)
         )
         mask = mask if holds.all() else mask * holds[:, None, None, None]
-        return Prediction(mask, boxes, presence, _numpy(maps.study), _numpy(maps.attention))
+        per_study = (maps.study, maps.attention, maps.modality_weights)
+        return Prediction(mask, boxes, presence, *map(_numpy, per_study))
 
     def decode_boxes(self, maps: Maps) -> list[list[FrameBox]]:
         """Read boxes off the centre heatmaps: local maxima, then non-maximum suppression per frame and class."""
@@ -197,10 +217,11 @@ def to_maps(output: LesionOutput) -> Maps:
         presence=None if output.presence_logits is None else torch.sigmoid(output.presence_logits[0].float()),
         study=None if output.study_logits is None else torch.sigmoid(output.study_logits[0].float()),
         attention=None if output.attention is None else output.attention[0].float(),
+        modality_weights=None if output.modality_weights is None else output.modality_weights[0].float(),
     )
 
 
-def _mirrored(maps: Maps) -> Maps:
+def mirrored(maps: Maps) -> Maps:
     """Undo the left-right mirroring of the input."""
     offset = None
     if maps.offset is not None:
@@ -214,10 +235,12 @@ def _mirrored(maps: Maps) -> Maps:
         maps.presence,
         maps.study,
         maps.attention,
+        maps.modality_weights,
     )
 
 
-def _mean(parts: list[Maps]) -> Maps:
+def mean_maps(parts: list[Maps]) -> Maps:
+    """Average of several predictions of the same frames."""
     values: dict[str, Any] = {}
     for field in fields(Maps):
         tensors = [getattr(part, field.name) for part in parts]

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from torch import nn
 
 from .configs import ModelConfig, NetworkConfig
+from .networks.clip_net import ClipNet
 from .networks.lesion_net import LesionNet
 from .networks.unet3d import UNet3d
 from .types import InputError
 
 NETWORKS: dict[str, Callable[[NetworkConfig, int], nn.Module]] = {
+    "clip_net": ClipNet,
     "lesion_net": LesionNet,
     "unet3d": UNet3d,
 }

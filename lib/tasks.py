@@ -11,7 +11,9 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from .activelearning.strategies import build_strategies
 from .configs import ModelConfig, load_configs
+from .infers.classification import Classification
 from .infers.lesion import LesionDetection, LesionSegmentation
+from .trainers.classification import ClassificationTrainTask
 from .trainers.lesion import LesionTrainTask
 from .types import InputError
 from .versions import VersionStore
@@ -19,10 +21,12 @@ from .versions import VersionStore
 INFER_TASKS: dict[str, type[InferTask]] = {
     "segmentation": LesionSegmentation,
     "detection": LesionDetection,
+    "classification": Classification,
 }
 TRAIN_TASKS: dict[str, type[TrainTask]] = {
     "segmentation": LesionTrainTask,
     "detection": LesionTrainTask,
+    "classification": ClassificationTrainTask,
 }
 
 

@@ -49,15 +49,26 @@ def load_weights(network: nn.Module, path: Path) -> None:
     Raises:
         InputError: If the file cannot be read or belongs to another network.
     """
+    state = read_weights(path)
     try:
-        network.load_state_dict(load_file(path), strict=True)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+        network.load_state_dict(state, strict=True)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise InputError(
             f"{path}: these weights do not fit the network of the model's configuration: {first}"
         ) from error
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Names and tensors of a weights file.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -31,9 +31,11 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="setting, e.g.
 @app.command()
 def train(
     model: Annotated[str, typer.Argument(help="name of the model: a file in configs/")],
-    studies: Annotated[list[Path], typer.Option(help="studies folder with masks in labels/final; may be repeated")],
+    studies: Annotated[list[Path], typer.Option(help="folder with masks in labels/final, or labels.csv; repeatable")],
     output: Annotated[Path, typer.Option(help="safetensors file to write")],
     start: Annotated[Path | None, typer.Option(help="weights to start from (default: random)")] = None,
+    encoder: Annotated[Path | None, typer.Option(help="classifiers: another model's weights, for its encoder")] = None,
+    few_shot: Annotated[bool, typer.Option(help="classifiers: only set the head, from few studies")] = False,
     phantoms: Annotated[int, typer.Option(help="phantoms to add to the training studies")] = 0,
     val_fraction: Annotated[float | None, typer.Option(help="share of patients held out; 0 for none")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
@@ -43,16 +45,17 @@ def train(
 ) -> None:
     """Train a model on labelled studies folders and write its weights."""
     _use_threads(threads)
-    result = lib_module("trainers.folders").train_on_folders(
-        _config(model, set_),
-        studies,
-        output,
-        phantoms=phantoms,
-        val_fraction=val_fraction,
-        start=start,
-        device=device,
-        cpu_budget_s=cpu_seconds,
-    )
+    config = _config(model, set_)
+    shared = {"val_fraction": val_fraction, "start": start, "device": device, "cpu_budget_s": cpu_seconds}
+    if config.task == "classification":
+        if phantoms:
+            raise lib_module("types").InputError("--phantoms: there are no phantoms for classifiers")
+        own = {"encoder": encoder, "few_shot": few_shot}
+        result = lib_module("trainers.clip_folders").train_clips_on_folders(config, studies, output, **shared, **own)
+    else:
+        if encoder or few_shot:
+            raise lib_module("types").InputError("--encoder and --few-shot are for classifiers")
+        result = lib_module("trainers.folders").train_on_folders(config, studies, output, phantoms=phantoms, **shared)
     typer.echo(f"wrote {output}: {result.history[-1].line()}")
 
 
@@ -141,13 +144,41 @@ def evaluate(
 
     _use_threads(threads)
     path, version = (weights, weights.stem) if weights else _version_store(model, model_dir).current()
+    config = _config(model, set_)
+    if config.task == "classification":
+        raise lib_module("types").InputError(f"'{model}' classifies studies; `evaluate` judges masks and boxes")
     result = lib_module("evaluation").evaluate_model(
-        _config(model, set_), path, version, studies, device=device, progress=_tell_progress
+        config, path, version, studies, device=device, progress=_tell_progress
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(result, indent=1), encoding="utf-8")
     Console().print(evaluation_table(result))
     typer.echo(f"wrote {output}")
+
+
+@app.command()
+def explain(
+    model: Model,
+    image: Annotated[Path, typer.Argument(help="image file, or folder with a DICOM series")],
+    output: Annotated[Path, typer.Option(help="folder for picture, volumes and JSON")] = Path("explanation"),
+    weights: Annotated[Path | None, typer.Option(help="weights file (default: the version in service)")] = None,
+    method: Annotated[str, typer.Option(help="hirescam or gradcam")] = "hirescam",
+    volumes: Annotated[str, typer.Option(help="format of the heatmaps: .nrrd or .nii.gz")] = ".nrrd",
+    time_point: Annotated[int | None, typer.Option(help="which volume of an image that has several, from 0")] = None,
+    part: Annotated[str | None, typer.Option(help="which images of a DICOM series that holds several")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
+    threads: Annotated[int, typer.Option(help="processor threads; 0 leaves it to torch")] = 0,
+    model_dir: ModelDir = APP_DIR / "model",
+    set_: Settings = None,
+) -> None:
+    """Show why a model says what it says of an image: heatmaps, presence, attention, weights of the channels."""
+    from monailabel_app.explain import Wanted, run_explain
+
+    _use_threads(threads)
+    path, version = (weights, weights.stem) if weights else _version_store(model, model_dir).current()
+    wanted = Wanted(image, output, method, volumes, device, time_point, part)
+    for file in run_explain(_config(model, set_), path, version, wanted):
+        typer.echo(f"wrote {file}")
 
 
 @app.command()
@@ -170,7 +201,7 @@ def doctor(studies: Annotated[Path, typer.Argument(help="folder of images: NIfTI
     raise typer.Exit(run_doctor(studies, Console()))
 
 
-bench = typer.Typer(no_args_is_help=True, help="Measure how fast things are on this machine.")
+bench = typer.Typer(no_args_is_help=True, help="Measure how fast and how good things are, on this machine.")
 app.add_typer(bench, name="bench")
 
 
@@ -187,6 +218,99 @@ def bench_read(
     from monailabel_app.tables import reading_table
 
     Console().print(reading_table(benchmark_reading(slices, size, repeats)))
+
+
+@bench.command("stream")
+def bench_stream(
+    size: Annotated[int, typer.Option(help="rows and columns of a frame; a multiple of 32", min=64)] = 192,
+    frames: Annotated[int, typer.Option(help="number of the last frame measured", min=20)] = 1000,
+    window: Annotated[int, typer.Option(help="frames that a model without memory would run again", min=1)] = 16,
+) -> None:
+    """Run a forward-only network frame by frame: what frame 10, 100 and the last cost, and the window of before."""
+    from rich.console import Console
+
+    from monailabel_app.benchmark_stream import benchmark_stream
+
+    measured = (*(number for number in (10, 100) if number < frames), frames)
+    Console().print(benchmark_stream(size, measured, window).table())
+
+
+@bench.command("ultrasound")
+def bench_ultrasound(
+    videos: Annotated[Path, typer.Option(help="folder with videos.csv and videos/ of the public lung ultrasound set")],
+    output: Annotated[Path, typer.Option(help="JSON file to write")],
+    seeds: Annotated[int, typer.Option(help="seeds 0, 1, ... of each model", min=1)] = 2,
+    cpu_seconds: Annotated[float, typer.Option(help="processor time of each training")] = 24.0,
+    weights: Annotated[Path | None, typer.Option(help="safetensors file: also train on all clips")] = None,
+    final_cpu_seconds: Annotated[float, typer.Option(help="processor time of that training")] = 60.0,
+    threads: Annotated[int, typer.Option(help="processor threads; 0 leaves it to torch")] = 1,
+    set_: Settings = None,
+) -> None:
+    """Cross-validate clip classifiers by patient: recurrence against the frame average, calibration, conformal sets."""
+    from monailabel_app import ultrasound
+
+    _use_threads(threads)
+    settings = ultrasound.Settings(videos, list(range(seeds)), cpu_seconds, weights, final_cpu_seconds)
+    result = ultrasound.run_benchmark(settings, _config("lung_ultrasound", set_))
+    ultrasound.write_results(result, output)
+    typer.echo(ultrasound.markdown(result))
+
+
+@bench.command("tracking")
+def bench_tracking(
+    seeds: Annotated[int, typer.Option(help="phantom clips, seeds 0, 1, ...", min=1)] = 5,
+    lesions: Annotated[int, typer.Option(help="lesions in each clip", min=1)] = 3,
+    frames: Annotated[int, typer.Option(help="frames of each clip", min=5)] = 96,
+) -> None:
+    """Link noisy boxes of phantom clips into lesions: HOTA and IDF1 (needs the extra `bench`)."""
+    from rich.console import Console
+
+    from monailabel_app.benchmark_tracking import benchmark_tracking, tracking_table
+
+    scores = benchmark_tracking(range(seeds), lesions, frames)
+    Console().print(tracking_table(scores, f"{lesions} lesions in {seeds} clips of {frames} frames"))
+
+
+@bench.command("growth")
+def bench_growth(seeds: Annotated[int, typer.Option(help="phantom heads, seeds 0, 1, ...", min=1)] = 5) -> None:
+    """Measure growth and direction of spread of phantom lesions whose true change is known."""
+    from rich.console import Console
+
+    from monailabel_app.benchmark_growth import benchmark_growth, growth_table
+
+    Console(width=140).print(growth_table(benchmark_growth(range(seeds))))
+
+
+@bench.command("detector")
+def bench_detector(
+    seeds: Annotated[int, typer.Option(help="trainings of each network, seeds 0, 1, ...", min=1)] = 5,
+    arm: Annotated[list[str] | None, typer.Option(help="name of a network (default: all); repeatable")] = None,
+    probes: Annotated[bool, typer.Option(help="also test with noise, missing frames, gaps and thick slices")] = False,
+    processes: Annotated[int, typer.Option(help="that train at the same time, a thread each", min=1)] = 2,
+    steps: Annotated[int | None, typer.Option(help="toy: optimiser steps of each training", min=1)] = None,
+    studies: Annotated[list[Path] | None, typer.Option(help="train on these studies, not the toy; repeatable")] = None,
+    val: Annotated[Path | None, typer.Option(help="studies of other patients to judge on")] = None,
+    output: Annotated[Path, typer.Option(help="studies: folder for weights and results")] = Path("ladder"),
+    cpu_seconds: Annotated[float, typer.Option(help="studies: processor time of each training", min=1)] = 600.0,
+    parameters: Annotated[int | None, typer.Option(help="parameters of each network", min=1000)] = None,
+    model: Annotated[str, typer.Option(help="studies: what to make the networks from")] = "mr_lesion_segmentation",
+    set_: Settings = None,
+) -> None:
+    """Train networks of equal size that differ in their memory: what recurrence buys, on a toy or on real studies."""
+    from monailabel_app.benchmark_detector import ladder_on_toy
+    from monailabel_app.benchmark_ladder import StudiesSettings, ladder_on_studies
+
+    error = lib_module("types").InputError
+    designs = lib_module("trainers.ladder").chosen_arms(arm or [])
+    if (studies is None) != (val is None):
+        raise error("--studies and --val go together: the networks are trained on one and judged on the other")
+    if studies is None or val is None:
+        if set_:
+            raise error("--set is for a benchmark on studies")
+        typer.echo(ladder_on_toy(seeds, designs, steps, parameters, probes, processes))
+        return
+    settings = StudiesSettings(tuple(studies), val, output, cpu_seconds, parameters, probes)
+    typer.echo(ladder_on_studies(_config(model, set_), settings, seeds, designs, processes))
 
 
 def _tell_progress(done: int, total: int, image: str) -> None:

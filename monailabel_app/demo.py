@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from lib.configs import ModelConfig
 
 STEPS = 5
+LESION_FINDERS = ("segmentation", "detection")
+"""Types of models that the demo patients are for."""
 PLAIN_WIDTH = 120
 OHIF_STEPS = "click a patient, then LesionLoop: find lesions, correct, submit, train, all in the browser"
 OHIF_FILES = "shows DICOM: it lists nothing of a folder of NIfTI or NRRD files such as this one"
@@ -132,10 +134,12 @@ def _try_models(server: Server, patients: list[Patient], options: Options, steps
         server.wait_until_healthy()
         warm.join()
     info = server_info(server)
-    models = {name: str(about["type"]) for name, about in info["models"].items()}
+    types = {name: str(about["type"]) for name, about in info["models"].items()}
+    models = {name: kind for name, kind in types.items() if kind in LESION_FINDERS}
     if not models:
         raise lib_module("types").InputError(
-            f"no model is served: none has weights in {APP_DIR / 'pretrained'} or in the model folder; train one first"
+            f"no lesion model is served: none has weights in {APP_DIR / 'pretrained'} or in the model folder; "
+            "train one first"
         )
     answers = _infer_all(server, models, patients, steps)
     rows = [(answer, _scored(answer)) for answer in answers]

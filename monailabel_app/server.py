@@ -33,6 +33,7 @@ from .serving import (
     login,
     pages,
     proxy,
+    stream,
     tasks,
     versions,
     viewer,
@@ -54,6 +55,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     instance.on_init_complete()
     yield
     app.state.pool.close()
+    app.state.streams.close()
     downloads.forget_all()
     for method in ("train", "scoring", "batch_infer"):
         AsyncTask.stop(method)
@@ -98,6 +100,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.state.browser_sessions = sessions
     app.state.limiter = LoginLimiter()
     app.state.pool = InferencePool(settings.infer_workers, settings.infer_queue)
+    app.state.streams = stream.Streams(settings.streams)
     app.add_exception_handler(Exception, lambda _, error: error_answer(error))
     for routes in (
         pages,
@@ -106,6 +109,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         versions,
         cards,
         inference,
+        stream,
         followup,
         datastore,
         labels,

@@ -83,7 +83,7 @@ def test_versions_can_be_listed_when_the_weights_in_service_are_gone(store):
     ("arguments", "message"),
     [
         (["rollback", MODEL, "--to", "v0099", "--model-dir", "MODELS"], "no version 'v0099'"),
-        (["rollback", "../secret"], r"no model '\.\./secret'; known: mr_lesion_detection"),
+        (["rollback", "../secret"], r"no model '\.\./secret'; known: .*mr_lesion_detection"),
         (["versions", "unknown"], "no model 'unknown'"),
         (["demo", "--studies", "missing", "--exit"], "missing: no such folder"),
         (["demo", "--conf", "novalue"], "novalue: expected KEY=VALUE"),

@@ -41,10 +41,13 @@ def commands() -> dict[str, set[str]]:
     """Options of every `lesionloop` command, by name."""
     group = typer.main.get_command(app)
     found = group.commands.items() if hasattr(group, "commands") else [(group.name, group)]
-    return {
-        name: {"--help"} | {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
-        for name, command in found
-    }
+    return {name: {"--help"} | options(command) for name, command in found}
+
+
+def options(command) -> set[str]:
+    """Of a command, or of all commands of a group."""
+    own = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
+    return own.union(*(options(one) for one in getattr(command, "commands", {}).values()))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

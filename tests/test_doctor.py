@@ -66,8 +66,16 @@ def test_a_missing_slice_is_noticed_where_it_is_missing(studies):
 
 def test_each_model_is_told_apart_by_kind_and_modality(studies):
     found = {s.name: s for s in examine(studies, MODELS).sequences}
-    assert found["visit1 (FLAIR)"].models == dict.fromkeys(MODELS, "")
-    assert found["clip.dcm (Cine)"].models == dict.fromkeys(MODELS, "a cine, but the model reads a stack")
+    stacks = {name for name, config in MODELS.items() if config.input.kind == "stack"}
+    told = {
+        "visit1 (FLAIR)": "a stack, but the model reads a cine",
+        "clip.dcm (Cine)": "a cine, but the model reads a stack",
+    }
+    assert stacks
+    assert stacks < set(MODELS)
+    for name, reason in told.items():
+        unfit = set(MODELS) - stacks if "FLAIR" in name else stacks
+        assert found[name].models == {model: reason if model in unfit else "" for model in MODELS}
 
 
 def test_what_cannot_be_read_is_listed_with_the_reason_and_the_rest_counted(studies):

@@ -233,8 +233,9 @@ def test_params_of_a_segmentation(tmp_path):
     assert set(params) == {
         *("label_names", "findings", "presence", "attention", "study", "model", "version", "weights_sha256"),
         *("spacing_mm", "n_frames", "latencies", "kind", "positions", "position_unit", "affine_lps"),
-        *("sop_instance_uids", "frame_numbers", "time_point", "part", "warnings"),
+        *("sop_instance_uids", "frame_numbers", "time_point", "part", "warnings", "modalities", "modality_weights"),
     }
+    assert params["modalities"] == [{"channel": "flair", "present": True, "weight": None}]
     assert (params["kind"], params["position_unit"], params["warnings"]) == ("stack", "mm", [])
     assert set(params["latencies"]) == {"read", "infer", "post", "write", "total"}
     assert params["latencies"]["total"] >= sum(params["latencies"].values()) / 2 - 0.001
@@ -486,6 +487,7 @@ def test_info_says_what_clients_need(name, tmp_path):
         "config": {},
         "version": "pretrained",
         "input": {"kind": "stack", "channels": ["flair"], "modalities": ["MR"]},
+        "streams": False,
     }
     assert info["type"] in [kind.value for kind in InferType]
 

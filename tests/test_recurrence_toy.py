@@ -1,99 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does memory help where only memory can? Lesions stay over frames, distractors look the same on one frame only.
 
-A network that sees single frames cannot tell them apart: about half of what it finds is a distractor.
+A detector that sees single frames cannot tell them apart: more than half of what it finds is a distractor.
 """
 
 import numpy as np
 import pytest
-import torch
-from torchmetrics.functional.classification import binary_average_precision, binary_precision
 
-from lib.configs import (
-    AugmentConfig,
-    FrameRecurrenceConfig,
-    InferenceConfig,
-    MapRecurrenceConfig,
-    ModelConfig,
-    NetworkConfig,
-    TrainingConfig,
+from lib.phantom.toy import ToySettings, toy_sequence
+from lib.trainers.ladder import CNN_ONLY, box_ap, chosen_arms
+from monailabel_app.benchmark_detector import ToySize, run_toy
+
+SEEDS = range(20)
+
+
+def test_the_lesion_is_in_one_run_of_frames_and_in_one_place():
+    settings = ToySettings()
+    for seed in SEEDS:
+        lesion = toy_sequence(seed).lesion
+        there = np.flatnonzero(lesion.any(axis=(1, 2)))
+        assert settings.lesion_frames[0] <= len(there) <= settings.lesion_frames[1]
+        assert np.array_equal(there, np.arange(there[0], there[-1] + 1))
+        assert all((lesion[t] & lesion[t + 1]).any() for t in there[:-1])
+
+
+def test_no_distractor_goes_on_and_none_touches_the_lesion():
+    for seed in SEEDS:
+        one = toy_sequence(seed)
+        for t in range(len(one.image) - 1):
+            assert not (one.distractors[t] & one.distractors[t + 1]).any()
+            assert not (one.distractors[t] & one.lesion[t + 1]).any()
+        assert not (one.distractors & one.lesion).any()
+
+
+def test_on_a_single_frame_lesions_and_distractors_are_alike():
+    many = [toy_sequence(seed) for seed in range(150)]
+    for kind in (lambda one: one.image[one.lesion], lambda one: one.image[one.distractors]):
+        assert np.concatenate([kind(one) for one in many]).mean() == pytest.approx(2.0, abs=0.02)
+    areas = [np.array([getattr(one, kind).sum() for one in many]) for kind in ("lesion", "distractors")]
+    lesion_frames = sum(one.lesion.any(axis=(1, 2)).sum() for one in many)
+    assert areas[0].sum() / lesion_frames == pytest.approx(areas[1].sum() / (8 * len(many)), rel=0.05)
+
+
+def test_the_seed_decides():
+    assert np.array_equal(toy_sequence(3).image, toy_sequence(3).image)
+    assert not np.array_equal(toy_sequence(3).image, toy_sequence(4).image)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (ToySettings(lesion_frames=(4, 9)), "lesion_frames"),
+        (ToySettings(distractors=17), "distractors"),
+        (ToySettings(size_px=12), "size_px"),
+        (ToySettings(size_px=20, distractors=16), "no room"),
+    ],
 )
-from lib.networks.lesion_net import LesionNet
-from lib.predictor import Predictor
-from lib.trainers.cases import Case
-from lib.trainers.fit import fit
-
-FRAMES, SIZE, RADIUS, DISTRACTORS = 8, 32, 2.5, 5
-STEPS = 120
-
-
-def disc(y: float, x: float) -> np.ndarray:
-    rows, columns = np.mgrid[:SIZE, :SIZE]
-    return (rows - y) ** 2 + (columns - x) ** 2 <= RADIUS**2
-
-
-def toy(seed: int) -> Case:
-    """One lesion that drifts through 4 to 6 frames, and single-frame distractors elsewhere; all equally bright."""
-    rng = np.random.default_rng(seed)
-    image, mask = np.zeros((FRAMES, SIZE, SIZE)), np.zeros((FRAMES, SIZE, SIZE), bool)
-    place, length = rng.uniform(5, SIZE - 5, 2), int(rng.integers(4, 7))
-    start, drift = int(rng.integers(0, FRAMES - length + 1)), rng.uniform(-0.5, 0.5, 2)
-    for t in range(start, start + length):
-        mask[t] |= disc(*(place + drift * (t - start)))
-    image[mask] = 2
-    for t in rng.permutation(FRAMES)[:DISTRACTORS]:
-        spot = rng.uniform(5, SIZE - 5, 2)
-        while np.abs(spot - place).max() < 9:
-            spot = rng.uniform(5, SIZE - 5, 2)
-        image[t][disc(*spot)] = 2
-    image += rng.normal(0, 0.5, image.shape)
-    return Case(f"toy{seed}", f"toy{seed}", image[:, None].astype(np.float16), mask[:, None].astype(np.uint8))
-
-
-def model(maps: MapRecurrenceConfig) -> ModelConfig:
-    return ModelConfig(
-        task="segmentation",
-        description="toy",
-        labels={"lesion": 1},
-        network=NetworkConfig(
-            channels=(12, 16, 24),
-            norm_groups=4,
-            frame_recurrence=FrameRecurrenceConfig(cell="none"),
-            map_recurrence=maps,
-            boxes=False,
-        ),
-        training=TrainingConfig(
-            max_epochs=1,
-            steps_per_epoch=STEPS,
-            batch_size=4,
-            window=FRAMES,
-            size_px=SIZE,
-            learning_rate=1e-2,
-            ema_decay=0.95,
-            augment=AugmentConfig(affine=0, contrast=0, intensity=0, noise_std=0, blur=0),
-        ),
-        inference=InferenceConfig(flip_tta=False),
-        name="toy",
-    )
-
-
-def train_and_test(maps: MapRecurrenceConfig) -> tuple[float, float]:
-    """Pixel average precision and pixel precision at 0.5 on sequences that were not trained on."""
-    config = model(maps)
-    torch.manual_seed(0)
-    network = LesionNet(config.network, 1)
-    result = fit(network, [toy(i) for i in range(200)], [], config, learning_rate=config.training.learning_rate)
-    network.load_state_dict(result.state)
-    predictor, held_out = Predictor(config, network), [toy(10_000 + i) for i in range(40)]
-    scores = torch.stack([predictor.maps(case.frames.astype(np.float32)).mask for case in held_out])
-    truth = torch.from_numpy(np.stack([case.masks for case in held_out])).long()
-    return binary_average_precision(scores, truth).item(), binary_precision(scores, truth).item()
+def test_impossible_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        toy_sequence(0, settings)
 
 
 @pytest.mark.slow
-def test_memory_tells_lesions_from_single_frame_distractors_and_a_frame_only_network_does_not() -> None:
-    frame_only, _ = train_and_test(MapRecurrenceConfig(cell="none"))
-    recurrent, precision = train_and_test(MapRecurrenceConfig(cell="conv_gru", hidden=16, level=1))
-    assert frame_only < 0.7
-    assert recurrent > 0.85
-    assert precision > 0.8
+def test_memory_tells_lesions_from_single_frame_distractors_and_a_frame_only_network_does_not():
+    size = ToySize(test=30)
+    (recurrent,) = chosen_arms(["ConvGRU"])
+    frame_only, with_memory = (box_ap(run_toy(arm, 0, size).scores) for arm in (CNN_ONLY, recurrent))
+    assert frame_only < 0.65
+    assert with_memory > frame_only + 0.25

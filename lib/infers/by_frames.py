@@ -28,8 +28,8 @@ def params_by_frames(
 
     Returns:
         ``mask`` where there are outlines. Where models see other frames than the stored ones also ``findings`` and
-        what tells of the frames; ``presence`` and ``attention``, which are of the frames that models see, are then
-        None unless the frames are the same slices.
+        what tells of the frames; ``presence``, ``attention`` and ``modality_weights``, which are of the frames that
+        models see, are then None unless the frames are the same slices.
     """
     shown, geometry = study.shown, study.geometry
     params: dict[str, Any] = {}
@@ -45,7 +45,8 @@ def params_by_frames(
         "affine_lps": [[round(float(v), 6) for v in row] for row in shown.geometry.affine_lps],
         "spacing_mm": [round(v, 4) for v in shown.geometry.spacing_mm],
     }
-    return params if shown.same_order_as(geometry) else {**params, "presence": None, "attention": None}
+    same = shown.same_order_as(geometry)
+    return params if same else {**params, **dict.fromkeys(("presence", "attention", "modality_weights"))}
 
 
 def _outline(lesion: OutlinedLesion) -> Outline:

@@ -12,38 +12,36 @@ import logging
 import shutil
 import tempfile
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 import torch
-from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from ..configs import ModelConfig
 from ..findings import OutlinedLesion, labelmap_of, lesions_from_boxes, outlined_lesions
-from ..predictor import Prediction
+from ..networks.streaming import streaming_obstacles
+from ..predictor import Prediction, Predictor
+from ..streaming import FrameStream
 from ..transforms.geometry import VolumeGeometry, affine_spacing_mm
 from ..transforms.load import load_study, misfit
 from ..transforms.orient import off_in_files
 from ..types import Finding, InputError, MaskArray, Sequence, Source
-from ..weights import file_sha256
 from .by_frames import params_by_frames
-from .predictors import PredictorCache, Stopwatch
+from .explained import explained
+from .predictors import PredictorCache, Stopwatch, lesion_predictor
 from .requests import Request, flag, requested_device, thresholds, whole_number
+from .served import ServedModel, Weights
+from .streams import open_stream
 from .writers import FINDINGS_EXTENSION, LABELMAP_EXTENSIONS, write_findings, write_labelmap, write_markups
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 LABELMAP_TYPES = ("uint8", "uint16", "int16", "int32", "float32")
-
-
-class Weights(Protocol):
-    """Knows which weights are in service; see :class:`lib.versions.VersionStore`."""
-
-    def current(self) -> tuple[Path | None, str]:
-        """Path of the safetensors file and its version; (None, "") when there are none yet."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Result:
     geometry: VolumeGeometry
 
 
-class LesionInfer(InferTask):  # type: ignore[misc]
+class LesionInfer(ServedModel):
     """What the lesion tasks share.
 
     Args:
@@ -84,34 +82,17 @@ class LesionInfer(InferTask):  # type: ignore[misc]
         weights: Says which weights are in service.
     """
 
-    infer_type: InferType
-
     def __init__(self, config: ModelConfig, weights: Weights) -> None:
-        super().__init__(self.infer_type.value, dict(config.labels), 3, config.description)
-        self._model = config
-        self._weights = weights
-        self._predictors = PredictorCache(config)
-
-    def is_valid(self) -> bool:
-        """Whether there are weights to run with."""
-        try:
-            return self._weights.current()[0] is not None
-        except InputError as error:
-            logger.error("model '%s' is not served: %s", self._model.name, error)
-            return False
+        super().__init__(config, weights)
+        self._predictors = PredictorCache(config, lesion_predictor)
 
     def info(self) -> dict[str, Any]:
-        """What ``/info/`` says about the model: the platform's keys, the version in service and the input."""
-        reads = self._model.input
-        return {
-            **super().info(),
-            "version": self._weights.current()[1],
-            "input": {
-                "kind": reads.kind.value,
-                "channels": list(reads.channels),
-                "modalities": list(reads.modalities),
-            },
-        }
+        """What ``/info/`` says of the model, and if it streams."""
+        return {**super().info(), "streams": not streaming_obstacles(self._model.network)}
+
+    def open_stream(self, request: Request) -> FrameStream:
+        """A run of this model that takes frames one at a time; see :func:`lib.infers.streams.open_stream`."""
+        return open_stream(self._model, self._predictors, self.current(), request)
 
     def __call__(self, request: Request) -> tuple[str | None, dict[str, Any]]:
         """Find the lesions of an image.
@@ -119,13 +100,15 @@ class LesionInfer(InferTask):  # type: ignore[misc]
         Args:
             request: ``image`` (path of a file or a DICOM folder); optional ``time_point`` and ``part`` (which volume
                 or images of one that has several), ``device``, ``mask_threshold``, ``score_threshold``,
-                ``min_volume_ml``, ``frame_mask`` (answer on the frames that viewers show, with the mask), the form of
+                ``min_volume_ml``, ``frame_mask`` (answer on the frames that viewers show, with the mask), ``explain``
+                (say why, with heatmaps: :func:`lib.infers.explained.explained`), the form of
                 the file (``result_extension``, ``result_dtype``, ``result_compress``, ``result_write_to_file``) and
                 ``logging`` (``WARNING`` keeps the request out of the log).
 
         Returns:
             Path of the result file (None with ``result_write_to_file`` false), and the parameters: label_names,
-            findings, presence and attention per frame, study, model, version, weights_sha256, spacing_mm, n_frames,
+            findings, modalities (each image channel: whether it was there, its mean weight), presence, attention and
+            modality_weights per frame, study, model, version, weights_sha256, spacing_mm, n_frames,
             kind, where the frames are (positions, position_unit, affine_lps; sop_instance_uids and frame_numbers where
             the frames are DICOM images), time_point and part as asked for, warnings about the image, latencies in s.
 
@@ -139,13 +122,13 @@ class LesionInfer(InferTask):  # type: ignore[misc]
         image = request.get("image")
         if not isinstance(image, str) or not image:
             raise InputError("request key 'image' must be the path of an image")
-        by_frames = flag(request, "frame_mask", False)
+        by_frames, why = flag(request, "frame_mask", False), flag(request, "explain", False)
         time_point, part = whole_number(request, "time_point"), request.get("part") or None
-        path, source = self._current()
+        path, source = self.current()
         with clock.lap("read"):
             study = load_study(Path(image), config.input, time_point, part)
         with clock.lap("infer"):
-            prediction = self._predict(study.sequence, device, path)
+            prediction = self._on(device, path, lambda model: model.predict(study.sequence))
         with clock.lap("post"):
             found = self.find(prediction, study.sequence, config, source)
             params = self._params(prediction, study.sequence, found.findings, source)
@@ -153,6 +136,9 @@ class LesionInfer(InferTask):  # type: ignore[misc]
             params["warnings"] = [*study.problems, *misfit(study.modality, config.input), *off_in_files(study.sequence)]
             if by_frames:
                 params |= params_by_frames(study, found.findings, found.outlines, self._model.labels)
+        if why:
+            with clock.lap("explain"):
+                params["explain"] = self._on(device, path, lambda m: explained(m, study, found.findings, by_frames))
         with clock.lap("write"):
             file = self._file(Result(found.labelmap, found.findings, study.geometry), request, extension)
         params["latencies"] = clock.latencies()
@@ -181,28 +167,25 @@ class LesionInfer(InferTask):  # type: ignore[misc]
             InputError: If the request asks for something that cannot be written.
         """
 
-    def _current(self) -> tuple[Path, Source]:
-        path, version = self._weights.current()
-        if path is None:
-            raise InputError(f"model '{self._model.name}' has no weights yet; train it first")
-        return path, Source(model=self._model.name, version=version, weights_sha256=file_sha256(path))
-
-    def _predict(self, sequence: Sequence, device: torch.device, path: Path) -> Prediction:
-        """Predict; on the CPU when the GPU's memory does not suffice."""
+    def _on(self, device: torch.device, path: Path, run: Callable[[Predictor], T]) -> T:
+        """Run something on the model; on the CPU when the GPU's memory does not suffice."""
         try:
-            return self._predictors.get(device, path).predict(sequence)
+            return run(self._predictors.get(device, path))
         except torch.OutOfMemoryError as error:
             logger.warning("model '%s': out of GPU memory, this request runs on the CPU (%s)", self._model.name, error)
         torch.cuda.empty_cache()  # after the handler, whose traceback holds the tensors
-        return self._predictors.get(torch.device("cpu"), path).predict(sequence)
+        return run(self._predictors.get(torch.device("cpu"), path))
 
     def _params(
         self, prediction: Prediction, sequence: Sequence, findings: list[Finding], source: Source
     ) -> dict[str, Any]:
         study = {} if prediction.study is None else dict(zip(self._model.class_names, prediction.study, strict=True))
+        per_channel = prediction.modality_weights
         return {
             "label_names": dict(self._model.labels),
             "findings": [finding.to_json() for finding in findings],
+            "modalities": modalities(prediction, sequence),
+            "modality_weights": None if per_channel is None else [_rounded(frame) for frame in per_channel],
             "presence": _rounded(prediction.presence),
             "attention": None if prediction.attention is None else _rounded(prediction.attention),
             "study": {name: round(float(value), 4) for name, value in study.items()},
@@ -293,6 +276,19 @@ def results_dir() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="lesionloop-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def modalities(prediction: Prediction, sequence: Sequence) -> list[dict[str, Any]]:
+    """Each image channel: its name, whether the image has it, and its mean weight over the frames.
+
+    The weight is None from a network that does not weigh its channels.
+    """
+    weights = prediction.modality_weights
+    means = [None] * len(sequence.channels) if weights is None else _rounded(weights.mean(0))
+    return [
+        {"channel": channel, "present": present, "weight": weight}
+        for channel, present, weight in zip(sequence.channels, sequence.channel_present, means, strict=True)
+    ]
 
 
 def _rounded(values: Iterable[float]) -> list[float]:

@@ -5,31 +5,42 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
+from torch import nn
 
 from ..configs import ModelConfig
 from ..predictor import Predictor
 from ..registry import build_network
 from ..weights import load_weights
 
+P = TypeVar("P")
 
-class PredictorCache:
+
+def lesion_predictor(config: ModelConfig, network: nn.Module, device: torch.device, path: Path) -> Predictor:
+    """What runs a lesion network; ``path`` is that of its weights, which it holds already."""
+    return Predictor(config, network, device)
+
+
+class PredictorCache(Generic[P]):
     """One predictor per device, built anew when the weights file changes.
 
     Args:
         config: The model.
+        make: Builds a predictor from the model, its network with weights, the device and the weights' path.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, make: Callable[[ModelConfig, nn.Module, torch.device, Path], P]) -> None:
         self._config = config
+        self._make = make
         self._lock = threading.Lock()
-        self._predictors: dict[str, tuple[tuple[Path, int], Predictor]] = {}
+        self._predictors: dict[str, tuple[tuple[Path, int], P]] = {}
 
-    def get(self, device: torch.device, path: Path) -> Predictor:
+    def get(self, device: torch.device, path: Path) -> P:
         """The predictor for a weights file.
 
         Raises:
@@ -42,7 +53,7 @@ class PredictorCache:
                 return cached[1]
             network = build_network(self._config)
             load_weights(network, path)
-            predictor = Predictor(self._config, network, device)
+            predictor = self._make(self._config, network, device, path)
             self._predictors[str(device)] = (key, predictor)
             return predictor
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..configs import FusionConfig
+from .fusion import ModalityFusion, stem_convolution
+
 
 def conv_block(in_channels: int, out_channels: int, groups: int, dropout: float = 0.0) -> nn.Sequential:
     """Two 3x3 convolutions with group normalisation and LeakyReLU; keeps the resolution."""
@@ -35,15 +38,24 @@ class FrameEncoder(nn.Module):
             time a stem of stride 2 gave 0.13 more Dice than a U-Net at full resolution on brain MR.
         groups: Groups of the group normalisation (frames of one sequence are correlated, so no batch statistics).
         dropout: Channel dropout probability.
+        fusion: How image channels come together: a stem each and attention, or (``none``) in the first convolution.
     """
 
     def __init__(
-        self, in_channels: int, channels: tuple[int, ...], stem_stride: int, groups: int, dropout: float
+        self,
+        in_channels: int,
+        channels: tuple[int, ...],
+        stem_stride: int,
+        groups: int,
+        dropout: float,
+        fusion: FusionConfig | None = None,
     ) -> None:
         super().__init__()
-        kernel = 4 if stem_stride > 1 else 3
-        padding = 1 if stem_stride < 4 else 0
-        self.stem = nn.Conv2d(in_channels, channels[0], kernel, stride=stem_stride, padding=padding)
+        self.stem: nn.Conv2d | ModalityFusion
+        if fusion is None or fusion.kind == "none":
+            self.stem = stem_convolution(in_channels, channels[0], stem_stride)
+        else:
+            self.stem = ModalityFusion(in_channels, channels[0], stem_stride, groups, fusion)
         widths = (channels[0], *channels)
         self.levels = nn.ModuleList(conv_block(widths[i], widths[i + 1], groups, dropout) for i in range(len(channels)))
         self.strides = tuple(stem_stride * 2**i for i in range(len(channels)))
@@ -57,12 +69,29 @@ class FrameEncoder(nn.Module):
         Returns:
             Feature maps, finest first: (N, channels[i], H / strides[i], W / strides[i]).
         """
+        return self.encode(frames)[0]
+
+    def encode(self, frames: Tensor, channel_present: Tensor | None = None) -> tuple[list[Tensor], Tensor | None]:
+        """Encode frames of which image channels may be missing.
+
+        Args:
+            frames: As for :meth:`forward`.
+            channel_present: (N, C), True where a channel is there; None means all. Without fusion a missing channel is
+                what its frames hold, zeros.
+
+        Returns:
+            The feature maps, and the weight of each channel (N, C); None without fusion.
+        """
+        weights = None
+        if isinstance(self.stem, ModalityFusion):
+            x, weights = self.stem(frames, channel_present)
+        else:
+            x = self.stem(frames)
         features: list[Tensor] = []
-        x = self.stem(frames)
         for i, level in enumerate(self.levels):
             x = level(x if i == 0 else nn.functional.max_pool2d(x, 2))
             features.append(x)
-        return features
+        return features, weights
 
 
 class FrameDecoder(nn.Module):

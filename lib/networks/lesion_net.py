@@ -36,6 +36,7 @@ class LesionOutput:
         presence_logits: (B, T), frame holds a lesion; None for the CNN-only twin.
         study_logits: (B, K), study holds the class; None for the CNN-only twin.
         attention: (B, T), weight of each frame in the study context; None for the CNN-only twin.
+        modality_weights: (B, T, C), weight of each image channel on each frame, sums to 1; None without fusion.
     """
 
     mask_logits: Tensor
@@ -43,6 +44,7 @@ class LesionOutput:
     presence_logits: Tensor | None
     study_logits: Tensor | None
     attention: Tensor | None
+    modality_weights: Tensor | None = None
 
 
 class LesionNet(nn.Module):
@@ -56,7 +58,9 @@ class LesionNet(nn.Module):
     def __init__(self, config: NetworkConfig, n_classes: int) -> None:
         super().__init__()
         channels, groups = config.channels, config.norm_groups
-        self.encoder = FrameEncoder(config.in_channels, channels, config.stem_stride, groups, config.dropout)
+        self.encoder = FrameEncoder(
+            config.in_channels, channels, config.stem_stride, groups, config.dropout, config.fusion
+        )
         self.decoder = FrameDecoder(channels, groups)
         self.size_divisor = self.encoder.strides[-1]
         self.mask_head = MaskHead(channels[0], n_classes, config.stem_stride)
@@ -85,12 +89,15 @@ class LesionNet(nn.Module):
         self.presence_head = PresenceHead(2 * state_size)
         self.study_head = StudyHead(state_size, n_classes)
 
-    def forward(self, frames: Tensor, mask: Tensor | None = None) -> LesionOutput:
+    def forward(
+        self, frames: Tensor, mask: Tensor | None = None, channel_present: Tensor | None = None
+    ) -> LesionOutput:
         """Predict.
 
         Args:
             frames: (B, T, C, H, W); H and W divisible by :attr:`size_divisor`.
             mask: (B, T), True where a frame is real (real frames first); None means all.
+            channel_present: (B, C), True where a sequence has the channel, at least one; None means all.
 
         Returns:
             Logits for every frame, also for padded ones.
@@ -99,13 +106,14 @@ class LesionNet(nn.Module):
         if mask is None:
             mask = torch.ones(b, t, dtype=torch.bool, device=frames.device)
         x = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)  # (B * T, C, H, W)
-        features = self.encoder(x)
+        present = None if channel_present is None else channel_present.repeat_interleave(t, dim=0)  # (B * T, C)
+        features, weights = self.encoder.encode(x, present)
         if self.map_recurrence is not None:
-            level = features[self.map_level].unflatten(0, (b, t))
+            level = features[self.map_level].unflatten(0, (b, t))  # type: ignore[no-untyped-call]
             features[self.map_level] = self.map_recurrence(level, mask).flatten(0, 1)
         presence = study = attention = film = None
         if self.frame_recurrence is not None:
-            states, attention, context = self.frame_recurrence(_embed(features).reshape(b, t, -1), mask)
+            states, attention, context = self.frame_recurrence(embed_frames(features).reshape(b, t, -1), mask)
             known = self.frame_recurrence.frame_contexts(states, context, mask)
             joint = torch.cat([states, known], dim=-1)  # (B, T, 2 * state)
             film = [_halves(layer(joint).flatten(0, 1)) for layer in self.film]
@@ -113,10 +121,11 @@ class LesionNet(nn.Module):
         decoded = self.decoder(features, film)
         boxes = None if self.box_head is None else self.box_head(decoded[self.box_level], (b, t))
         logits = self.mask_head(decoded[0]).unflatten(0, (b, t))
-        return LesionOutput(logits, boxes, presence, study, attention)
+        shares = None if weights is None else weights.reshape(b, t, -1)
+        return LesionOutput(logits, boxes, presence, study, attention, shares)
 
 
-def _embed(features: list[Tensor]) -> Tensor:
+def embed_frames(features: list[Tensor]) -> Tensor:
     """Mean and maximum of the coarsest maps: (N, C_i, h_i, w_i) -> (N, 2 * sum of their C_i)."""
     maps = [x.float() for x in features[-POOLED_LEVELS:]]
     return torch.cat([pooled for x in maps for pooled in (x.mean((2, 3)), x.amax((2, 3)))], dim=1)

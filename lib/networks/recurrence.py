@@ -7,11 +7,13 @@ References:
     Cho et al. Learning phrase representations using RNN encoder-decoder. EMNLP 2014 (GRU).
     Shi et al. Convolutional LSTM network. NeurIPS 2015. Ballas et al. Delving deeper into convolutional networks
     for learning video representations. ICLR 2016 (ConvGRU). Perez et al. FiLM. AAAI 2018.
+    Milakov, Gimelshein. Online normalizer calculation for softmax. arXiv:1805.02867 (the running context).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -113,6 +115,24 @@ class MapRecurrence(nn.Module):
         change: Tensor = self.out(x.flatten(0, 1)).unflatten(0, (b, t))
         return maps + change
 
+    def step(self, level: Tensor, states: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Take one frame of a forward-only memory.
+
+        Args:
+            level: The frame's map, (B, channels, h, w).
+            states: What the step before returned, a state per layer; None at the first frame.
+
+        Returns:
+            What :meth:`forward` gives for the frame, (B, channels, h, w), and the states for the next step.
+        """
+        x, after = level, []
+        for i, cell in enumerate(self.cells):
+            state = cell(cell.project(x), cell.initial_state(x) if states is None else states[i])  # type: ignore[operator]
+            after.append(state)
+            x = state[:, : cell.hidden]
+        change: Tensor = self.out(x)
+        return level + change, tuple(after)
+
 
 def _scan(cell: ConvCell, maps: Tensor, mask: Tensor, backward: bool) -> Tensor:
     """Run one cell over (B, T, C, h, w) in one direction -> (B, T, hidden, h, w)."""
@@ -125,6 +145,52 @@ def _scan(cell: ConvCell, maps: Tensor, mask: Tensor, backward: bool) -> Tensor:
         state = torch.where(real, cell(projected[:, i], state), state)
         outputs[i] = state[:, : cell.hidden]
     return torch.stack(outputs, dim=1)
+
+
+@dataclass(frozen=True)
+class RunningContext:
+    """What pooling keeps of the frames so far: the running softmax of :func:`~lib.networks.attention.running_context`.
+
+    Attributes:
+        highest: Highest score so far, (B,).
+        total: Sum of exp(score - highest), (B,).
+        context: What the frames so far pool to, (B, D).
+    """
+
+    highest: Tensor
+    total: Tensor
+    context: Tensor
+
+    @classmethod
+    def first(cls, score: Tensor, item: Tensor) -> RunningContext:
+        """After one frame; score (B,), item (B, D)."""
+        return cls(score, torch.ones_like(score), item)
+
+    def add(self, score: Tensor, item: Tensor) -> RunningContext:
+        """With one more frame; score (B,), item (B, D)."""
+        highest = torch.maximum(self.highest, score)
+        weight = torch.exp(score - highest)
+        total = self.total * torch.exp(self.highest - highest) + weight
+        return RunningContext(highest, total, self.context + (weight / total)[:, None] * (item - self.context))
+
+    def weight(self, score: Tensor) -> Tensor:
+        """Share of a frame that was added, (B,)."""
+        return torch.exp(score - self.highest) / self.total
+
+
+@dataclass(frozen=True)
+class FrameMemory:
+    """What a forward-only memory over frame embeddings carries from frame to frame.
+
+    Attributes:
+        embedding: The last frame's reduced embedding, (B, hidden).
+        hidden: State of the recurrent cell as torch keeps it; None for the control without memory.
+        pooled: The attention's part.
+    """
+
+    embedding: Tensor
+    hidden: Tensor | tuple[Tensor, Tensor] | None
+    pooled: RunningContext
 
 
 class FrameRecurrence(nn.Module):
@@ -175,6 +241,29 @@ class FrameRecurrence(nn.Module):
             states = self.cell(x)
         weights, context = self.pool(states, mask)
         return states, weights, context
+
+    def step(self, embedding: Tensor, memory: FrameMemory | None) -> tuple[Tensor, Tensor, FrameMemory]:
+        """Take one frame of a forward-only memory.
+
+        Args:
+            embedding: Of the frame, (B, in_features).
+            memory: What the step before returned; None at the first frame.
+
+        Returns:
+            The frame's state (B, state_size) and its attention weight among the frames so far (B,); the memory, whose
+            ``pooled.context`` is the context that the frame may know.
+        """
+        x: Tensor = self.reduce(embedding)
+        hidden = None if memory is None else memory.hidden
+        if isinstance(self.cell, nn.RNNBase):
+            change = torch.zeros_like(x) if memory is None else x - memory.embedding
+            states, hidden = self.cell(torch.cat([x, change], dim=-1)[:, None], hidden)
+            state = states[:, 0]
+        else:
+            state = self.cell(x)
+        score = self.pool.scores(state[:, None])[:, 0]
+        pooled = RunningContext.first(score, state) if memory is None else memory.pooled.add(score, state)
+        return state, pooled.weight(score), FrameMemory(x, hidden, pooled)
 
     def frame_contexts(self, states: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         """The context that each frame may know: the study's, or what came up to the frame in a model that streams.

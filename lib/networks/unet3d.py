@@ -48,8 +48,10 @@ class UNet3d(nn.Module):
         )
         self.prior = nn.Parameter(torch.full((n_classes, 1, 1, 1), -4.0))
 
-    def forward(self, frames: Tensor, mask: Tensor | None = None) -> LesionOutput:
-        """Predict; shapes as in :class:`lib.networks.lesion_net.LesionNet`. Padded frames are seen as they are."""
+    def forward(
+        self, frames: Tensor, mask: Tensor | None = None, channel_present: Tensor | None = None
+    ) -> LesionOutput:
+        """Predict; as :class:`lib.networks.lesion_net.LesionNet`. Padded frames and zeros are seen as they are."""
         t = frames.shape[1]
         volume = frames.transpose(1, 2)  # (B, C, T, H, W)
         padding = (0, 0, 0, 0, 0, -t % self.frame_divisor)

@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +32,30 @@ class Case:
         patient: Studies of one patient never lie on both sides of the split.
         frames: (T, C, h, w) float16 on the network's grid.
         masks: (T, K, h, w) uint8.
+        channel_present: False for a channel that is missing, (C,); empty means that all are there.
     """
 
     image_id: str
     patient: str
     frames: npt.NDArray[np.float16]
     masks: npt.NDArray[np.uint8]
+    channel_present: tuple[bool, ...] = ()
+
+    @property
+    def has_channel(self) -> npt.NDArray[np.bool_]:
+        """Which channels are there, (C,)."""
+        return np.array(self.channel_present or (True,) * self.frames.shape[1], dtype=bool)
+
+
+class OfPatient(Protocol):
+    """Anything that belongs to a patient."""
+
+    @property
+    def patient(self) -> str:
+        """Whose it is."""
+
+
+C = TypeVar("C", bound=OfPatient)
 
 
 def load_cases(
@@ -67,10 +86,10 @@ def _load_case(ref: CaseRef, config: ModelConfig) -> Case:
     label = load_label(ref.label, geometry, sequence.kind)
     frames, grid = prepare(sequence, config.input)
     masks = prepare_label(label, grid, len(config.labels))
-    return Case(ref.image_id, ref.patient, frames.astype(np.float16), masks)
+    return Case(ref.image_id, ref.patient, frames.astype(np.float16), masks, sequence.channel_present)
 
 
-def split_by_patient(cases: list[Case], val_fraction: float, seed: int) -> tuple[list[Case], list[Case]]:
+def split_by_patient(cases: list[C], val_fraction: float, seed: int) -> tuple[list[C], list[C]]:
     """Split into training and validation cases; all studies of a patient lie on one side.
 
     The patients with the lowest hash validate, so the split does not depend on the order of the studies and changes
@@ -96,11 +115,19 @@ def _hash(text: str) -> str:
 
 @dataclass
 class Batch:
-    """Frames (B, T, C, H, W) float, real-frame mask (B, T) bool, lesion masks (B, T, K, H, W) uint8."""
+    """Training windows.
+
+    Attributes:
+        frames: (B, T, C, H, W) float; zeros where a channel is missing.
+        frame_mask: (B, T) bool, real frames.
+        masks: Lesions, (B, T, K, H, W) uint8.
+        channel_present: (B, C) bool, at least one per row; None when every sequence has every channel.
+    """
 
     frames: torch.Tensor
     frame_mask: torch.Tensor
     masks: npt.NDArray[np.uint8]
+    channel_present: torch.Tensor | None = None
 
 
 class WindowSampler:
@@ -125,15 +152,28 @@ class WindowSampler:
         b = self.config.batch_size
         frames = np.zeros((b, window, channels, size, size), np.float32)
         masks = np.zeros((b, window, classes, size, size), np.uint8)
-        real = np.zeros((b, window), bool)
+        real, present = np.zeros((b, window), bool), np.ones((b, channels), bool)
         for i in range(b):
-            image, mask = self._window()
+            index = int(self.rng.integers(len(self.cases)))
+            image, mask = self._window(index)
+            present[i] = self._channels(self.cases[index].has_channel)
             frames[i, : len(image)], masks[i, : len(mask)] = image, mask
+            frames[i, :, ~present[i]] = 0.0
             real[i, : len(image)] = True
-        return Batch(torch.from_numpy(frames), torch.from_numpy(real), masks)
+        known = None if present.all() else torch.from_numpy(present)
+        return Batch(torch.from_numpy(frames), torch.from_numpy(real), masks, known)
 
-    def _window(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-        index = int(self.rng.integers(len(self.cases)))
+    def _channels(self, there: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which channels of a sequence are shown, (C,): each of those there is dropped by chance, one always stays."""
+        if not self.config.augment.modality_dropout or there.sum() < 2:
+            return there
+        drawn = self.rng.random(len(there))
+        kept: npt.NDArray[np.bool_] = there & (drawn >= self.config.augment.modality_dropout)
+        if not kept.any():
+            kept[self.rng.choice(np.flatnonzero(there))] = True
+        return kept
+
+    def _window(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
         case, window = self.cases[index], self.config.window
         start = self._start(len(case.frames), self.lesion_frames[index])
         image = torch.from_numpy(case.frames[start : start + window].astype(np.float32))

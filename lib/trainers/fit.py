@@ -2,15 +2,12 @@
 """The fit loop: plain torch, no MONAI Label.
 
 References:
-    Loshchilov, Hutter. Decoupled weight decay. ICLR 2019 (AdamW). Smith, Topin. Super-convergence. 2018 (one-cycle).
-    Polyak, Juditsky. Acceleration of stochastic approximation by averaging. 1992 (averaged weights).
+    Loshchilov, Hutter. Decoupled weight decay. ICLR 2019 (AdamW).
 """
 
 from __future__ import annotations
 
 import logging
-import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
@@ -25,9 +22,9 @@ from ..predictor import Predictor
 from ..transforms.targets import Targets, build_targets
 from ..types import InputError
 from .cases import Case, WindowSampler
+from .schedule import Clock, averaged_weights, one_cycle, warming_average
 
 logger = logging.getLogger(__name__)
-WARM_UP = 0.1
 
 
 @dataclass
@@ -113,59 +110,20 @@ def fit(
     settings = config.training
     torch.manual_seed(settings.seed)
     network.to(device).train()
-    averaged = AveragedModel(network, avg_fn=_warming_average(settings.ema_decay), use_buffers=True)
+    averaged = AveragedModel(network, avg_fn=warming_average(settings.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=settings.weight_decay)
     sampler = WindowSampler(train, settings)
-    clock = _Clock(settings.max_epochs * settings.steps_per_epoch, cpu_budget_s)
-    result = FitResult(_weights(averaged), None, [])
+    clock = Clock(settings.max_epochs * settings.steps_per_epoch, cpu_budget_s)
+    result = FitResult(averaged_weights(averaged), None, [])
     for epoch, losses in enumerate(_epochs(network, averaged, optimizer, sampler, config, clock, learning_rate), 1):
         report = _report(epoch, losses, averaged, val, config, clock, optimizer, device)
         result.history.append(report)
         if report.val_dice is None or result.val_dice is None or report.val_dice >= result.val_dice:
-            result.state, result.val_dice = _weights(averaged), report.val_dice
+            result.state, result.val_dice = averaged_weights(averaged), report.val_dice
         logger.info(report.line())
         if on_epoch is not None:
-            on_epoch(report, _weights(averaged))
+            on_epoch(report, averaged_weights(averaged))
     return result
-
-
-class _Clock:
-    """Share of the training that is done: of the processor time where there is a budget, else of the steps."""
-
-    def __init__(self, total_steps: int, cpu_budget_s: float | None) -> None:
-        self.total_steps, self.budget = total_steps, cpu_budget_s
-        self.step, self.wall, self.cpu = 0, time.monotonic(), time.process_time()
-
-    def fraction(self) -> float:
-        if self.budget:
-            return min(1.0, (time.process_time() - self.cpu) / self.budget)
-        return min(1.0, self.step / self.total_steps)
-
-    def elapsed_s(self) -> float:
-        return time.monotonic() - self.wall
-
-    def eta_s(self) -> float:
-        done = self.fraction()
-        return self.elapsed_s() * (1 - done) / done if done else math.inf
-
-
-def one_cycle(fraction: float, peak: float) -> float:
-    """Learning rate after a share of the training: cosine up from peak / 25, cosine down to peak / 1000."""
-    if fraction < WARM_UP:
-        low, x = peak / 25, 0.5 - 0.5 * math.cos(math.pi * fraction / WARM_UP)
-    else:
-        low, x = peak / 1000, 0.5 + 0.5 * math.cos(math.pi * (fraction - WARM_UP) / (1 - WARM_UP))
-    return low + (peak - low) * x
-
-
-def _warming_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """Exponential moving average that soon forgets the first steps: decay (1 + n) / (10 + n), at most ``decay``."""
-
-    def average(averaged: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
-        n = float(count)
-        return averaged.lerp(new, 1 - min(decay, (1 + n) / (10 + n)))
-
-    return average
 
 
 def _epochs(
@@ -174,7 +132,7 @@ def _epochs(
     optimizer: torch.optim.Optimizer,
     sampler: WindowSampler,
     config: ModelConfig,
-    clock: _Clock,
+    clock: Clock,
     peak: float,
 ) -> Iterator[list[float]]:
     """Run epochs; yields the losses of each."""
@@ -198,8 +156,9 @@ def _step(network: LesionNet, optimizer: torch.optim.Optimizer, sampler: WindowS
     stride = 1 if network.box_head is None else network.box_head.stride
     targets = build_targets(batch.masks, stride).to(device)
     mask = batch.frame_mask.to(device)
+    present = None if batch.channel_present is None else batch.channel_present.to(device)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        output = network(batch.frames.to(device), mask)
+        output = network(batch.frames.to(device), mask, present)
     loss = total_loss(network, output, targets, mask, config.training)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -232,7 +191,7 @@ def _report(
     averaged: AveragedModel,
     val: list[Case],
     config: ModelConfig,
-    clock: _Clock,
+    clock: Clock,
     optimizer: torch.optim.Optimizer,
     device: torch.device,
 ) -> EpochReport:
@@ -261,14 +220,10 @@ def case_dices(
     predictor = Predictor(config, network, device)
     dices = []
     for case in cases:
-        maps = predictor.maps(case.frames.astype(np.float32))
+        maps = predictor.maps(case.frames.astype(np.float32), channel_present=case.channel_present)
         predicted = (maps.mask >= config.inference.mask_threshold).cpu().numpy()
         truth = case.masks.astype(bool)
         total = int(predicted.sum()) + int(truth.sum())
         dices.append(1.0 if total == 0 else 2.0 * int((predicted & truth).sum()) / total)
     network.train(training)
     return dices
-
-
-def _weights(averaged: AveragedModel) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone().contiguous() for name, value in averaged.module.state_dict().items()}

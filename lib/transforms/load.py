@@ -14,6 +14,14 @@ from ..dicom.types import DicomSeries
 from ..dicom.worker import read_series_isolated
 from ..types import FloatArray, InputError, MaskArray, Sequence, SequenceKind, VolumeSeries, volumes_of
 from ..volumes.read import ImageFile, read_image_file
+from .channels import (
+    ChannelImage,
+    channel_of,
+    files_by_channel,
+    read_dicom_channels,
+    together,
+    without_absent,
+)
 from .geometry import RAS_TO_LPS, VolumeGeometry, affine_spacing_mm
 from .labels import Grid, read_mask
 from .orient import oriented
@@ -45,6 +53,9 @@ class Study:
 def load_study(path: Path, config: InputConfig, time_point: int | None = None, part: str | None = None) -> Study:
     """Read an image: NIfTI, NRRD, MetaImage, a DICOM file, or a folder with one DICOM series.
 
+    A model of several channels takes them from one file, or by name from the series of a DICOM study or the files of a
+    folder; see :mod:`lib.transforms.channels`. Channels that are missing are zeros, and ``channel_present`` says so.
+
     Args:
         path: The file or folder.
         config: What the model reads: kind, number and names of the channels.
@@ -56,8 +67,11 @@ def load_study(path: Path, config: InputConfig, time_point: int | None = None, p
         InputError: If the image cannot be read, is of another kind or has other channels than the model expects, or
             has several volumes or parts and none was chosen.
     """
-    image, modality, problems = _read(path, config.kind, part)
+    image, modality, problems = _read(path, config, part)
     stored = fitting(_chosen(image, time_point, path), config, path)
+    if len(config.channels) > 1:
+        stored, absent = without_absent(stored, config)
+        problems = (*problems, *absent)
     sequence, geometry = oriented(stored)
     sequence = replace(sequence, frames=sequence.frames.astype(np.float32, copy=False))
     return Study(sequence, geometry, modality, problems, shown_frames(stored))
@@ -76,12 +90,37 @@ def misfit(modality: str, config: InputConfig) -> tuple[str, ...]:
     return (f"the model was made for {' or '.join(config.modalities)}, this image is {modality}",)
 
 
-def _read(path: Path, kind: SequenceKind, part: str | None) -> tuple[Sequence | VolumeSeries, str, tuple[str, ...]]:
+def _read(path: Path, config: InputConfig, part: str | None) -> tuple[Sequence | VolumeSeries, str, tuple[str, ...]]:
+    if len(config.channels) > 1 and path.is_dir():
+        return _read_channels(path, config, part)
     if is_dicom(path):
         series = read_dicom(path, part)
         return series.image, series.facts.modality, series.problems
     file = read_image_file(path)
-    return from_file(file, kind), "", file.problems
+    image = from_file(file, config.kind)
+    own = channel_of(path.name, config) if len(config.channels) > 1 else None
+    if own is None or not isinstance(image, Sequence) or image.frames.shape[1] != 1:
+        return image, "", file.problems
+    alone, told = together(ChannelImage(image), {}, own, config)
+    return alone, "", (*file.problems, *told)
+
+
+def _read_channels(path: Path, config: InputConfig, part: str | None) -> tuple[Sequence, str, tuple[str, ...]]:
+    """All channels of a folder: of image files, else of DICOM series."""
+    files = files_by_channel(path, config)
+    if not files.items:
+        sequence, series, problems = read_dicom_channels(
+            path, config, lambda one: read_series_isolated(one.files, READ_TIMEOUT_S, part=part)
+        )
+        return sequence, series.facts.modality, problems
+    images, problems = {}, files.problems
+    for channel, name in files.items.items():
+        file = read_image_file(name)
+        images[channel] = ChannelImage(_chosen(from_file(file, config.kind), None, name))
+        problems = (*problems, *(f"Channel '{channel}': {problem}" for problem in file.problems))
+    own = next(c for c in (config.channels[config.reference_index], *config.channels) if c in images)
+    sequence, told = together(images[own], images, own, config)
+    return sequence, "", (*problems, *told)
 
 
 def is_dicom(path: Path) -> bool:

@@ -55,25 +55,26 @@ def _clip(value: float, highest: int) -> float:
 def prepare(sequence: Sequence, config: InputConfig) -> tuple[FloatArray, FrameGrid]:
     """Resample, crop to the foreground and z-score the frames of a sequence.
 
+    What counts as foreground is what at least half of the channels show: a channel whose air is not dark (seen in
+    pre-contrast T1) is foreground all over by itself, and would neither be cropped nor scaled as in other patients.
+
     Args:
-        sequence: Frames (T, C, H, W).
+        sequence: Frames (T, C, H, W); a channel that is missing becomes zeros, the mean of a z-score.
         config: Spacing, largest size, intensity range.
 
     Returns:
         Frames (T, C, h, w) float32, and the grid that leads back.
     """
     height, width = sequence.frames.shape[-2:]
-    size = _resampled_size((height, width), sequence.spacing_mm, config)
-    frames = torch.from_numpy(np.ascontiguousarray(sequence.frames, dtype=np.float32))
-    if size != (height, width):
-        shrinking = size[0] < height or size[1] < width
-        frames = interpolate(frames, size, mode="bilinear", align_corners=False, antialias=shrinking)
-    array = frames.numpy()
-    content = _scaled(sequence.content_px, (height, width), size)
-    crop = _foreground_box(array, config.foreground_fraction, content)
+    size = resampled_size((height, width), sequence.spacing_mm, config)
+    array = resample(sequence.frames, size)
+    content = content_on(sequence.content_px, (height, width), size)
+    present = [c for c, there in enumerate(sequence.channel_present) if there]
+    crop = _foreground_box(array[:, present], config.foreground_fraction, content)
     y0, y1, x0, x1 = crop
-    cropped = np.ascontiguousarray(array[:, :, y0:y1, x0:x1])
-    return _z_score(cropped, config), FrameGrid((height, width), size, crop)
+    scaled = np.zeros((*array.shape[:2], y1 - y0, x1 - x0), np.float32)
+    scaled[:, present] = _z_score(np.ascontiguousarray(array[:, present, y0:y1, x0:x1]), config)
+    return scaled, FrameGrid((height, width), size, crop)
 
 
 def prepare_label(label: npt.NDArray[np.uint8], grid: FrameGrid, n_classes: int) -> npt.NDArray[np.uint8]:
@@ -87,7 +88,23 @@ def prepare_label(label: npt.NDArray[np.uint8], grid: FrameGrid, n_classes: int)
     return (masks[:, :, y0:y1, x0:x1] >= 0.5).numpy().astype(np.uint8)
 
 
-def _resampled_size(size: tuple[int, int], spacing_mm: tuple[float, float], config: InputConfig) -> tuple[int, int]:
+def resample(frames: FloatArray, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Frames (T, C, H, W) of another size (h, w), smoothed where they shrink; each frame by itself."""
+    height, width = frames.shape[-2:]
+    tensor = torch.from_numpy(np.ascontiguousarray(frames, dtype=np.float32))
+    if size != (height, width):
+        shrinking = size[0] < height or size[1] < width
+        tensor = interpolate(tensor, size, mode="bilinear", align_corners=False, antialias=shrinking)
+    array: npt.NDArray[np.float32] = tensor.numpy()
+    return array
+
+
+def resampled_size(size: tuple[int, int], spacing_mm: tuple[float, float], config: InputConfig) -> tuple[int, int]:
+    """Size (h, w) of frames (H, W) at the spacing that the network sees, held to its largest size.
+
+    Raises:
+        InputError: If the spacing is not positive.
+    """
     if min(spacing_mm) <= 0:
         raise InputError(f"in-plane spacing {spacing_mm} mm is not positive")
     extent = (size[0] * spacing_mm[1], size[1] * spacing_mm[0])
@@ -96,7 +113,7 @@ def _resampled_size(size: tuple[int, int], spacing_mm: tuple[float, float], conf
     return height, width
 
 
-def _scaled(
+def content_on(
     content_px: tuple[int, int, int, int] | None, original: tuple[int, int], resampled: tuple[int, int]
 ) -> tuple[int, int, int, int]:
     """The part of the frames (y0, y1, x0, x1) that is not burned-in border, in resampled pixels."""
@@ -112,7 +129,7 @@ def _foreground_box(
 ) -> tuple[int, int, int, int]:
     """The smallest box (y0, y1, x0, x1) that holds the foreground of all frames; all content if there is hardly any."""
     top, bottom, left, right = content
-    inside = foreground(frames[..., top:bottom, left:right], fraction).any(axis=(0, 1))
+    inside = _shared(foreground(frames[..., top:bottom, left:right], fraction)).any(axis=(0, 1))
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     if len(rows) < MIN_CROP_PX or len(columns) < MIN_CROP_PX:
         return content
@@ -127,9 +144,15 @@ def foreground(frames: npt.NDArray[np.float32], fraction: float) -> npt.NDArray[
     return np.asarray(frames > floor + fraction * (high - floor), dtype=np.bool_)
 
 
-def _z_score(frames: npt.NDArray[np.float32], config: InputConfig) -> FloatArray:
-    """Zero mean, unit deviation over the foreground of each channel, clipped."""
+def _shared(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """What at least half of the channels hold: (T, C, H, W) -> (T, 1, H, W)."""
+    return np.asarray(2 * inside.sum(axis=1, keepdims=True) >= inside.shape[1], dtype=np.bool_)
+
+
+def _z_score(frames: npt.NDArray[np.float32], config: InputConfig) -> npt.NDArray[np.float32]:
+    """Zero mean, unit deviation of each channel over its part of the foreground, clipped."""
     inside = foreground(frames, config.foreground_fraction)
+    inside &= _shared(inside)
     out = np.empty_like(frames)
     for c in range(frames.shape[1]):
         values = frames[:, c][inside[:, c]]

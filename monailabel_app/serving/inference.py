@@ -164,7 +164,8 @@ def run_job(request: dict[str, Any], output: Output, files: list[str]) -> Respon
 
 def _keep(image: str, model: str, path: str, tag: str, answer: Any) -> None:
     """Save a result as a label of the image: a mask as it is, boxes with all that is known of them."""
-    info = {"model": model, "params": answer}
+    kept = {key: value for key, value in (answer or {}).items() if key != "explain"}  # heatmaps are for those who asked
+    info = {"model": model, "params": kept}
     with STORE_LOCK:
         if not path.endswith(".json"):
             store().save_label(image, path, tag, info)

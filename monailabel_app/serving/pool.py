@@ -47,7 +47,7 @@ class InferencePool:
         self._pending = 0
         self._lock = threading.Lock()
         self._mean_s = 5.0
-        self._executor = ThreadPoolExecutor(workers, "inference", initializer=_prepare_thread, initargs=(workers,))
+        self._executor = ThreadPoolExecutor(workers, "inference", initializer=prepare_thread, initargs=(workers,))
 
     async def run(self, request: Request, job: Callable[[], T], discard: Callable[[T], None]) -> T:
         """Run a job for a request whose body has been read, and wait for it.
@@ -117,7 +117,7 @@ def _discard(done: Future[T], discard: Callable[[T], None]) -> None:
         discard(done.result())
 
 
-def _prepare_thread(workers: int) -> None:
+def prepare_thread(workers: int) -> None:
     """Give a worker thread its share of the cores and a lower priority than the event loop."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(max(1, cores // workers))

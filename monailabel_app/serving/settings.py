@@ -34,6 +34,7 @@ class ServerSettings:
         max_upload_bytes: Largest request body (``LESIONLOOP_MAX_UPLOAD_MB``, MiB).
         infer_workers: Inferences that run at the same time (``LESIONLOOP_INFER_WORKERS``).
         infer_queue: Inferences that may wait (``LESIONLOOP_INFER_QUEUE``).
+        streams: Streams that may be open at the same time (``LESIONLOOP_STREAMS``); 0 for none.
         tokens: Access tokens, token to user name (``LESIONLOOP_TOKEN`` or ``LESIONLOOP_TOKENS_FILE``); empty means
             no authentication, and then only this machine may connect.
     """
@@ -43,6 +44,7 @@ class ServerSettings:
     max_upload_bytes: int = 2048 * MEBIBYTE
     infer_workers: int = 2
     infer_queue: int = 8
+    streams: int = 4
     tokens: Mapping[str, str] | None = None
 
     @classmethod
@@ -63,6 +65,7 @@ class ServerSettings:
             max_upload_bytes=_positive(env, "LESIONLOOP_MAX_UPLOAD_MB", 2048) * MEBIBYTE,
             infer_workers=_positive(env, "LESIONLOOP_INFER_WORKERS", 2),
             infer_queue=_positive(env, "LESIONLOOP_INFER_QUEUE", 8, least=0),
+            streams=_positive(env, "LESIONLOOP_STREAMS", 4, least=0),
             tokens=load_tokens(env),
         )
 

@@ -48,12 +48,16 @@ def free_port() -> int:
 
 
 def start_server(
-    folder: Path, studies: str | None = None, app: str = "monailabel_app.server:app", **extra: str
+    folder: Path,
+    studies: str | None = None,
+    app: str = "monailabel_app.server:app",
+    label_app: str = "sleepy_app",
+    **extra: str,
 ) -> Live:
     from monailabel_app.serving.settings import environment
 
     app_dir, store, port = folder / "app", folder / "studies", free_port()
-    shutil.copytree(HERE / "sleepy_app", app_dir)
+    shutil.copytree(HERE / label_app, app_dir)
     store.mkdir()
     for name in ("case_0", "case_1"):
         (store / f"{name}.nii.gz").write_bytes(name.encode())

@@ -160,6 +160,7 @@ def operations():
         login,
         pages,
         proxy,
+        stream,
         tasks,
         versions,
         viewer,
@@ -175,12 +176,13 @@ def operations():
         login,
         pages,
         proxy,
+        stream,
         tasks,
         versions,
         viewer,
     ):
         for route in routes.router.routes:
-            yield from ((method, route.path) for method in route.methods)
+            yield from ((method, route.path) for method in getattr(route, "methods", ["WebSocket"]))
 
 
 def test_reference_lists_every_route_and_variable():

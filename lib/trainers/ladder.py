@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A ladder of detectors that differ in their memory only: built at equal size, judged on the same sequences.
+
+References:
+    Efron, Tibshirani. An introduction to the bootstrap. 1993 (chapter 8: resampling what is nested).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..candidates import predicted_frame_boxes, true_frame_boxes
+from ..configs import FrameCell, MapCell, ModelConfig, NetworkConfig
+from ..metrics import BOOTSTRAP_SEED, PERCENTILES, Interval, Matches, PairedDifference, average_precision, match_boxes
+from ..predictor import Prediction, Predictor
+from ..probes import distance_from_end, lesion_areas
+from ..registry import build_network
+from ..types import InputError
+from .cases import Case
+
+BOX_IOU = 0.5
+MAX_UNITS = 2048
+MAP_SHARE = 2 / 3
+"""Channels of the map memory per unit of the frame memory, where a network has both."""
+
+
+@dataclass(frozen=True)
+class ArmDesign:
+    """What memory a detector has.
+
+    Attributes:
+        name: Shown in tables.
+        frame_cell: Memory over pooled frame embeddings; ``mlp`` is the control without recurrence.
+        map_cell: Memory on a feature map.
+        bidirectional: False for memory of the frames before only.
+    """
+
+    name: str
+    frame_cell: FrameCell = "none"
+    map_cell: MapCell = "none"
+    bidirectional: bool = True
+
+
+CNN_ONLY, CONTROL = ArmDesign("CNN only"), ArmDesign("control: MLP for recurrence", "mlp")
+ARMS = (
+    CNN_ONLY,
+    CONTROL,
+    ArmDesign("RNN, forward", "rnn", bidirectional=False),
+    ArmDesign("GRU, forward", "gru", bidirectional=False),
+    ArmDesign("LSTM, forward", "lstm", bidirectional=False),
+    ArmDesign("BiLSTM", "lstm"),
+    ArmDesign("ConvRNN", map_cell="conv_rnn"),
+    ArmDesign("ConvGRU", map_cell="conv_gru"),
+    ArmDesign("ConvLSTM", map_cell="conv_lstm"),
+    ArmDesign("ConvGRU + BiLSTM", "lstm", "conv_gru"),
+    ArmDesign("ConvGRU, forward", map_cell="conv_gru", bidirectional=False),
+)
+
+
+def chosen_arms(names: Sequence[str]) -> tuple[ArmDesign, ...]:
+    """The arms of some names, in the order of the ladder; all for none.
+
+    Raises:
+        InputError: If there is no arm of a name.
+    """
+    known = [arm.name for arm in ARMS]
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"there is no arm '{unknown[0]}'; known: {', '.join(known)}")
+    return tuple(arm for arm in ARMS if not names or arm.name in names)
+
+
+def arm_config(base: ModelConfig, design: ArmDesign, parameters: int) -> ModelConfig:
+    """The model of an arm, with a memory so large that the network comes closest to a number of parameters.
+
+    A network without memory gets wider maps instead.
+
+    Args:
+        base: Gives everything else.
+        design: The memory.
+        parameters: To come close to.
+    """
+
+    def sized(units: int) -> ModelConfig:
+        return replace(base, network=_network(base.network, design, units))
+
+    above = bisect_left(range(1, MAX_UNITS), parameters, key=lambda units: parameter_count(sized(units))) + 1
+    nearest = min((max(1, above - 1), above), key=lambda units: abs(parameter_count(sized(units)) - parameters))
+    return sized(nearest)
+
+
+def _network(base: NetworkConfig, design: ArmDesign, units: int) -> NetworkConfig:
+    """The network of an arm: as many units in each direction, or (without memory) maps wider by ``units`` percent."""
+    frames = replace(base.frame_recurrence, cell=design.frame_cell, hidden=units, bidirectional=design.bidirectional)
+    both = design.frame_cell != "none" and design.map_cell != "none"
+    channels = max(1, round(MAP_SHARE * units)) if both else units
+    maps = replace(base.map_recurrence, cell=design.map_cell, hidden=channels, bidirectional=design.bidirectional)
+    network = replace(base, frame_recurrence=frames, map_recurrence=maps)
+    if design.frame_cell != "none" or design.map_cell != "none":
+        return network
+    groups = base.norm_groups
+    return replace(network, channels=tuple(groups * max(1, round(c * units / 100 / groups)) for c in base.channels))
+
+
+def parameter_count(config: ModelConfig) -> int:
+    """Trainable parameters of a model's network."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in build_network(config).parameters() if p.requires_grad)
+
+
+@dataclass(frozen=True)
+class SequenceScores:
+    """What the metrics need of one sequence, on the network's grid.
+
+    Attributes:
+        patient: Whose it is.
+        frames: Boxes of each frame, matched at :data:`BOX_IOU`.
+        distance: From the end of a lesion, (T,); see :func:`lib.probes.distance_from_end`.
+        area_px: Lesion pixels of each frame, (T,).
+    """
+
+    patient: str
+    frames: tuple[Matches, ...]
+    distance: npt.NDArray[np.intp]
+    area_px: npt.NDArray[np.intp]
+
+    @cached_property
+    def matches(self) -> Matches:
+        """Of all frames in one."""
+        return joined_matches(self.frames)
+
+
+def joined_matches(frames: Sequence[Matches]) -> Matches:
+    """The matches of several frames in one, by class."""
+    together: Matches = {}
+    for c in sorted({c for frame in frames for c in frame}):
+        parts = [frame[c] for frame in frames if c in frame]
+        together[c] = {key: np.concatenate([part[key] for part in parts], axis=-1) for key in parts[0]}
+    return together
+
+
+def score_sequence(predictor: Predictor, case: Case) -> SequenceScores:
+    """Predict a prepared sequence and match what is found with its masks, frame by frame.
+
+    Args:
+        predictor: The model.
+        case: Frames and masks on the network's grid.
+    """
+    maps = predictor.maps(case.frames.astype(np.float32), channel_present=case.channel_present)
+    mask = maps.mask.cpu().numpy()
+    presence = mask.max(axis=(1, 2, 3)) if maps.presence is None else maps.presence.cpu().numpy()
+    boxes = tuple(tuple(frame) for frame in predictor.decode_boxes(maps))
+    found = predicted_frame_boxes(Prediction(mask, boxes, presence, None, None), predictor.config)
+    truth = true_frame_boxes(case.masks.astype(bool))
+    frames = tuple(match_boxes([f], [t], [BOX_IOU]) for f, t in zip(found, truth, strict=True))
+    holds = case.masks.any(axis=(1, 2, 3))
+    return SequenceScores(case.patient, frames, distance_from_end(holds), lesion_areas(case.masks))
+
+
+def box_ap(sequences: Sequence[SequenceScores]) -> float | None:
+    """Average precision of all boxes of all frames at :data:`BOX_IOU`; None without a true box."""
+    return average_precision([sequence.matches for sequence in sequences], 0)
+
+
+def small_lesion_ap(sequences: Sequence[SequenceScores]) -> float | None:
+    """As :func:`box_ap`, of the third of the frames with a lesion on which it is smallest."""
+    areas = np.concatenate([sequence.area_px for sequence in sequences])
+    if not areas.any():
+        return None
+    limit = np.quantile(areas[areas > 0], 1 / 3)
+    small = [
+        frame
+        for sequence in sequences
+        for frame, area in zip(sequence.frames, sequence.area_px, strict=True)
+        if 0 < area <= limit
+    ]
+    return average_precision([joined_matches(small)], 0)
+
+
+def best_threshold(sequences: Sequence[SequenceScores]) -> float:
+    """The box score from which reporting a box gives the best F1 on these sequences; 1 without any box."""
+    parts = [part for sequence in sequences for part in sequence.matches.values()]
+    scores = np.concatenate([part["dtScores"] for part in parts]) if parts else np.zeros(0)
+    if len(scores) == 0:
+        return 1.0
+    order = np.argsort(-scores)
+    hits = np.cumsum(np.concatenate([part["dtMatches"][0] for part in parts]).astype(bool)[order])
+    n_true = sum(len(part["gtIgnore"]) for part in parts)
+    f1 = 2 * hits / (np.arange(1, len(scores) + 1) + n_true)
+    return float(scores[order][np.argmax(f1)])
+
+
+def wrong_frames(sequence: SequenceScores, threshold: float) -> npt.NDArray[np.bool_]:
+    """Frames on which a lesion is missed or something false is reported, at a box score; (T,)."""
+    return np.array([_is_wrong(frame, threshold) for frame in sequence.frames], dtype=bool)
+
+
+def _is_wrong(frame: Matches, threshold: float) -> bool:
+    for part in frame.values():
+        hit = part["dtMatches"][0].astype(bool)
+        reported = part["dtScores"] >= threshold
+        if (reported & ~hit).any() or int((reported & hit).sum()) < len(part["gtIgnore"]):
+            return True
+    return False
+
+
+T = TypeVar("T")
+Statistic = Callable[[Sequence[T]], float | None]
+"""A number of some sequences or patients; None where it is undefined."""
+
+
+@dataclass(frozen=True)
+class ArmRuns(Generic[T]):
+    """What an arm left on the same items (sequences or patients), a run per seed.
+
+    Attributes:
+        name: Of the arm.
+        runs: (seeds, items).
+    """
+
+    name: str
+    runs: tuple[tuple[T, ...], ...]
+
+    def values(self, statistic: Statistic[T]) -> list[float]:
+        """The number of each run; NaN where it is undefined."""
+        return [_number(statistic(run)) for run in self.runs]
+
+
+class LadderBootstrap(Generic[T]):
+    """A statistic of all arms under the same resamples of items and of seeds.
+
+    Every resample draws items and seeds with replacement, the same ones for every arm, so that differences are paired.
+
+    Args:
+        arms: With as many items and seeds each.
+        statistic: Of the items of one run; of several seeds the mean counts.
+        resamples: How many.
+
+    Raises:
+        InputError: If the arms differ in items or seeds, or there is nothing to resample.
+    """
+
+    def __init__(self, arms: Sequence[ArmRuns[T]], statistic: Statistic[T], resamples: int) -> None:
+        shapes = {(len(arm.runs), *{len(run) for run in arm.runs}) for arm in arms}
+        if len(shapes) != 1 or len(shape := shapes.pop()) != 2 or 0 in shape:
+            raise InputError("a comparison needs arms with as many runs each, on the same sequences")
+        n_seeds, n_items = shape
+        rng = np.random.default_rng(BOOTSTRAP_SEED)
+        self.means = {arm.name: float(np.mean(arm.values(statistic))) for arm in arms}
+        self._drawn: dict[str, list[float]] = {arm.name: [] for arm in arms}
+        for _ in range(resamples):
+            items, seeds = rng.integers(0, n_items, n_items), rng.integers(0, n_seeds, n_seeds)
+            for arm in arms:
+                self._drawn[arm.name].append(_resampled(arm, statistic, items, seeds))
+
+    def interval(self, name: str) -> Interval | None:
+        """95 % interval of an arm's mean over its runs; None when it is never defined."""
+        return _percentiles(np.array(self._drawn[name]))
+
+    def difference(self, name: str, reference: str) -> PairedDifference:
+        """An arm less another one."""
+        drawn = np.array(self._drawn[name]) - np.array(self._drawn[reference])
+        return PairedDifference(self.means[name] - self.means[reference], _percentiles(drawn))
+
+
+def _resampled(
+    arm: ArmRuns[T], statistic: Statistic[T], items: npt.NDArray[np.intp], seeds: npt.NDArray[np.intp]
+) -> float:
+    distinct, counts = np.unique(seeds, return_counts=True)
+    values = [_number(statistic([arm.runs[seed][i] for i in items])) for seed in distinct]
+    return float(np.average(values, weights=counts))
+
+
+def _percentiles(drawn: npt.NDArray[Any]) -> Interval | None:
+    known = drawn[np.isfinite(drawn)]
+    if len(known) == 0:
+        return None
+    low, high = np.percentile(known, PERCENTILES)
+    return float(low), float(high)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
