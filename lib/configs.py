@@ -174,6 +174,7 @@ class AugmentConfig:
         intensity: Probability of a change of gain (+-15 %) and offset (+-0.15 standard deviations).
         noise_std: Largest standard deviation of added noise, in standard deviations of the image.
         blur: Probability of a Gaussian blur.
+        tones: Probability of other tones: a smooth shading and a bent grey scale, per channel.
         modality_dropout: Probability that a channel of a sequence is taken away; one that is there always stays.
     """
 
@@ -187,6 +188,7 @@ class AugmentConfig:
     intensity: Fraction = 0.5
     noise_std: float = 0.1
     blur: Fraction = 0.1
+    tones: Fraction = 0.0
     modality_dropout: Fraction = 0.0
 
 

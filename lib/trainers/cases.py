@@ -141,7 +141,8 @@ class WindowSampler:
     def __init__(self, cases: list[Case], config: TrainingConfig) -> None:
         self.cases, self.config = cases, config
         self.rng = np.random.default_rng(config.seed)
-        self.augment = build_augment(config.augment, config.size_px, config.seed)
+        channels = cases[0].frames.shape[1]
+        self.augment = build_augment(config.augment, config.size_px, config.seed, channels)
         self.lesion_frames = [np.flatnonzero(case.masks.any(axis=(1, 2, 3))) for case in cases]
 
     def batch(self) -> Batch:

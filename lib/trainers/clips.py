@@ -97,7 +97,8 @@ class ClipSampler:
     def __init__(self, clips: list[Clip], config: ModelConfig) -> None:
         self.clips, self.settings = clips, config.training
         self.rng = np.random.default_rng(self.settings.seed)
-        self.augment = build_augment(self.settings.augment, self.settings.size_px, self.settings.seed)
+        channels = clips[0].frames.shape[1]
+        self.augment = build_augment(self.settings.augment, self.settings.size_px, self.settings.seed, channels)
         classes = true_classes(clips)
         self.weights = sampling_weights(classes, [clip.patient for clip in clips], config.classification.balance)
         self.priors = torch.from_numpy(class_priors(classes, self.weights, len(config.labels))).float()

@@ -20,15 +20,17 @@ from monai.transforms import (
 )
 
 from ..configs import AugmentConfig
+from .tones import RandTonesd
 
 
-def build_augment(config: AugmentConfig, size_px: int, seed: int) -> Compose:
+def build_augment(config: AugmentConfig, size_px: int, seed: int, channels: int = 1) -> Compose:
     """Build the random transform.
 
     Args:
         config: Probabilities and ranges.
         size_px: In-plane size of the result (centred crop or padding by the border value).
         seed: Of the random draws.
+        channels: Image channels C.
 
     Returns:
         A transform of ``{"image": (T * C, H, W), "mask": (T * K, H, W)}``.
@@ -48,6 +50,7 @@ def build_augment(config: AugmentConfig, size_px: int, seed: int) -> Compose:
                 mode=("bilinear", "nearest"),
                 padding_mode=("border", "zeros"),
             ),
+            *([RandTonesd(config.tones, channels)] if config.tones else []),
             RandAdjustContrastd("image", prob=config.contrast, gamma=(0.7, 1.5), retain_stats=True),
             RandScaleIntensityd("image", factors=0.15, prob=config.intensity),
             RandShiftIntensityd("image", offsets=0.15, prob=config.intensity),

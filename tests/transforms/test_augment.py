@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from monai.transforms import Compose
 
 from lib.configs import AugmentConfig
 from lib.transforms.augment import build_augment
+from lib.transforms.tones import bent_by
 
 NOTHING = AugmentConfig(flip=0, reverse=0, affine=0, contrast=0, intensity=0, noise_std=0, blur=0)
 GEOMETRY = AugmentConfig(flip=0.5, affine=1.0, contrast=0, intensity=0, noise_std=0, blur=0)
@@ -80,3 +84,52 @@ def test_intensity_changes_leave_the_mask_and_the_geometry_alone() -> None:
     assert not np.allclose(pixels, image)
     order = np.argsort(image.numpy().ravel(), kind="stable")
     assert (np.diff(pixels.ravel()[order]) >= -1e-5).all()  # one monotone curve for the whole sequence
+
+
+def head(frames: int = 3, channels: int = 2) -> torch.Tensor:
+    """Noisy discs of two tissues on a dark background, each channel with its own tones, (T * C, H, W)."""
+    y, x = torch.meshgrid(torch.arange(64) - 32, torch.arange(64) - 32, indexing="ij")
+    tissue = ((x**2 + y**2) < 28**2).float() + ((x**2 + y**2) < 14**2).float()
+    noise = 0.1 * torch.randn(frames * channels, 64, 64, generator=torch.Generator().manual_seed(0))
+    image = torch.where(tissue > 0, tissue + noise, torch.zeros(())) - 2
+    image[1::channels] *= 0.7
+    return image
+
+
+def tones(channels: int, seed: int = 0) -> Compose:
+    return build_augment(replace(NOTHING, tones=1.0), 64, seed, channels)
+
+
+def test_tones_change_but_mean_and_spread_of_the_tissue_stay() -> None:
+    image = head()
+    changed = tones(2)({"image": image, "mask": torch.zeros(3, 64, 64)})["image"]
+    for c in range(2):
+        before, after = image[c::2], changed[c::2]
+        tissue = before > before.min() + 0.5
+        assert (before - after)[tissue].abs().mean() > 0.02
+        assert after[tissue].mean() == pytest.approx(float(before[tissue].mean()), abs=1e-3)
+        assert after[tissue].std() == pytest.approx(float(before[tissue].std()), rel=1e-2)
+        assert (after[~tissue] <= before[~tissue]).all()
+
+
+def test_tones_are_one_draw_for_all_frames_and_one_for_each_channel() -> None:
+    frame = head(1)
+    changed = tones(2)({"image": frame.repeat(3, 1, 1), "mask": torch.zeros(3, 64, 64)})["image"]
+    torch.testing.assert_close(changed[:2], changed[2:4])
+    same = head(1, 1).repeat(2, 1, 1)
+    apart = tones(2)({"image": same, "mask": torch.zeros(1, 64, 64)})["image"]
+    assert (apart[0] - apart[1]).abs().max() > 0.05
+
+
+def test_tones_keep_which_grey_value_is_above_which_where_nothing_is_shaded() -> None:
+    values = np.linspace(0, 5, 50)
+    bent = bent_by(values, np.array([0.5, 2.0, 1.0]), np.ones(50, bool))
+    assert (np.diff(bent) > 0).all()
+    assert bent[0] == 0
+    assert bent[-1] == pytest.approx(5)
+
+
+def test_tones_leave_an_image_without_tissue_alone() -> None:
+    image = torch.full((4, 64, 64), -3.0)
+    changed = tones(1)({"image": image, "mask": torch.zeros(4, 64, 64)})["image"]
+    torch.testing.assert_close(torch.as_tensor(changed), image)
