@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +146,13 @@ def evaluate_model(
     return {**facts, **summarise(cases, resamples)}
 
 
-def evaluate_study(predictor: Predictor, ref: CaseRef) -> CaseScores:
+def evaluate_study(predictor: Predictor, ref: CaseRef, channels: Collection[str] | None = None) -> CaseScores:
     """Predict one study and compare it with its mask.
+
+    Args:
+        predictor: The model.
+        ref: The study.
+        channels: Names of the image channels that the model may see; None for all.
 
     Raises:
         InputError: If the image or its mask cannot be read.
@@ -155,6 +160,9 @@ def evaluate_study(predictor: Predictor, ref: CaseRef) -> CaseScores:
     config = predictor.config
     began = time.perf_counter()
     sequence, geometry = load_sequence(ref.image, config.input)
+    if channels is not None:
+        present = zip(sequence.channel_present, config.input.channels, strict=True)
+        sequence = replace(sequence, channel_present=tuple(there and name in channels for there, name in present))
     prediction = predictor.predict(sequence)
     labelmap, findings = find_lesions(prediction, sequence, config, Source())
     seconds = time.perf_counter() - began

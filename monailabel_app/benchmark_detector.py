@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from lib.configs import ModelConfig
     from lib.metrics import PairedDifference
     from lib.phantom.toy import ToySettings
+    from lib.trainers.arms import MemoryArm
     from lib.trainers.cases import Case
-    from lib.trainers.ladder import ArmDesign, SequenceScores
+    from lib.trainers.ladder import SequenceScores
 
 logger = logging.getLogger(__name__)
 TEST_SEED = 1_000_000
@@ -113,7 +114,7 @@ def toy_cases(seeds: Iterable[int], settings: ToySettings | None = None) -> list
     ]
 
 
-def run_toy(design: ArmDesign, seed: int, size: ToySize) -> OneRun:
+def run_toy(design: MemoryArm, seed: int, size: ToySize) -> OneRun:
     """Train one arm with one seed and test it.
 
     Args:
@@ -121,8 +122,8 @@ def run_toy(design: ArmDesign, seed: int, size: ToySize) -> OneRun:
         seed: Of weights, training sequences and their order.
         size: How much.
     """
-    ladder, began = lib_module("trainers.ladder"), time.process_time()
-    config = ladder.arm_config(toy_model(), design, size.parameters)
+    began = time.process_time()
+    config = design.config(toy_model(), size.parameters)
     training = dataclasses.replace(config.training, steps_per_epoch=size.steps, seed=seed)
     config = dataclasses.replace(config, training=training)
     torch.manual_seed(seed)
@@ -138,7 +139,7 @@ def run_toy(design: ArmDesign, seed: int, size: ToySize) -> OneRun:
         changed = {name: scored_cases(predictor, cases) for name, cases in changed_cases(test).items()}
     scores = scored_cases(predictor, test)
     used = time.process_time() - began
-    return OneRun(design.name, seed, ladder.parameter_count(config), used, scores, changed)
+    return OneRun(design.name, seed, lib_module("trainers.arms").parameter_count(config), used, scores, changed)
 
 
 def scored_cases(predictor: Any, cases: list[Case]) -> tuple[SequenceScores, ...]:
@@ -169,20 +170,20 @@ def workers(processes: int) -> Iterator[Any]:
 
 
 def benchmark_toy(
-    seeds: Sequence[int], designs: Sequence[ArmDesign] | None = None, size: ToySize | None = None, processes: int = 2
+    seeds: Sequence[int], designs: Sequence[MemoryArm] | None = None, size: ToySize | None = None, processes: int = 2
 ) -> list[OneRun]:
     """Train and test every arm with every seed.
 
     Args:
         seeds: One training of each arm each.
-        designs: None for all of :data:`lib.trainers.ladder.ARMS`.
+        designs: None for all of :data:`lib.trainers.arms.MEMORY_ARMS`.
         size: None for the default.
         processes: That work at the same time, on one thread each.
 
     Returns:
         Seed by seed, the arms in their order.
     """
-    arms = designs or lib_module("trainers.ladder").ARMS
+    arms = designs or lib_module("trainers.arms").MEMORY_ARMS
     jobs = [(arm, seed) for seed in seeds for arm in arms]
     runs = []
     with workers(processes) as over:
@@ -193,7 +194,7 @@ def benchmark_toy(
 
 
 def ladder_on_toy(
-    seeds: int, designs: Sequence[ArmDesign], steps: int | None, parameters: int | None, probes: bool, processes: int
+    seeds: int, designs: Sequence[MemoryArm], steps: int | None, parameters: int | None, probes: bool, processes: int
 ) -> str:
     """All tables of ``lesionloop bench detector``; Markdown.
 
@@ -232,7 +233,8 @@ def toy_table(runs: Sequence[OneRun], resamples: int) -> str:
     ladder = lib_module("trainers.ladder")
     arms = arm_runs(runs)
     bootstrap = ladder.LadderBootstrap(arms, ladder.box_ap, resamples)
-    references = [name for name in (ladder.CNN_ONLY.name, ladder.CONTROL.name) if name in bootstrap.means]
+    known = lib_module("trainers.arms")
+    references = [arm.name for arm in (known.CNN_ONLY, known.CONTROL) if arm.name in bootstrap.means]
     rows = [["network", "parameters", "s", "AP50", "lowest seed", *(f"less {name}" for name in references)]]
     for arm in arms:
         own = [run for run in runs if run.arm == arm.name]

@@ -294,23 +294,28 @@ def bench_detector(
     cpu_seconds: Annotated[float, typer.Option(help="studies: processor time of each training", min=1)] = 600.0,
     parameters: Annotated[int | None, typer.Option(help="parameters of each network", min=1000)] = None,
     model: Annotated[str, typer.Option(help="studies: what to make the networks from")] = "mr_lesion_segmentation",
+    channels: Annotated[bool, typer.Option(help="studies: networks that differ in the channels they see")] = False,
     set_: Settings = None,
 ) -> None:
-    """Train networks of equal size that differ in their memory: what recurrence buys, on a toy or on real studies."""
+    """Train networks of equal size side by side: what recurrence buys, on a toy or on real studies."""
     from monailabel_app.benchmark_detector import ladder_on_toy
     from monailabel_app.benchmark_ladder import StudiesSettings, ladder_on_studies
 
     error = lib_module("types").InputError
-    designs = lib_module("trainers.ladder").chosen_arms(arm or [])
+    arms = lib_module("trainers.arms")
     if (studies is None) != (val is None):
         raise error("--studies and --val go together: the networks are trained on one and judged on the other")
     if studies is None or val is None:
-        if set_:
-            raise error("--set is for a benchmark on studies")
-        typer.echo(ladder_on_toy(seeds, designs, steps, parameters, probes, processes))
+        if set_ or channels:
+            raise error("--set and --channels are for a benchmark on studies")
+        chosen = arms.chosen_arms(arm or [], arms.MEMORY_ARMS)
+        typer.echo(ladder_on_toy(seeds, chosen, steps, parameters, probes, processes))
         return
-    settings = StudiesSettings(tuple(studies), val, output, cpu_seconds, parameters, probes)
-    typer.echo(ladder_on_studies(_config(model, set_), settings, seeds, designs, processes))
+    config = _config(model, set_)
+    known = arms.channel_arms(config.input.channels) if channels else (*arms.MEMORY_ARMS, *arms.PEER_ARMS)
+    chosen = arms.chosen_arms(arm or [], known)
+    settings = StudiesSettings(tuple(studies), val, output, cpu_seconds, parameters, probes, missing=channels)
+    typer.echo(ladder_on_studies(config, settings, seeds, chosen, processes))
 
 
 def _tell_progress(done: int, total: int, image: str) -> None:

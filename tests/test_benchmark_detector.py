@@ -2,17 +2,21 @@
 """`lesionloop bench detector`: its arms, its statistics, its probes, and small runs of it."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from lib import probes
-from lib.configs import NetworkConfig, load_config
+from lib.configs import AugmentConfig, NetworkConfig, load_config
 from lib.metrics import ScoredBoxes, average_precision, match_boxes
 from lib.phantom import head_stack, write_nifti
-from lib.trainers import ladder
+from lib.trainers import arms as known
+from lib.trainers import ladder, retinanet
+from lib.trainers.cases import Case
 from lib.types import InputError
 from monailabel_app import benchmark_detector as toy
 from monailabel_app import benchmark_ladder as studies
@@ -22,19 +26,20 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 TINY = toy.ToySize(steps=3, train=4, test=2, resamples=20, probes=True)
 
 
-@pytest.mark.parametrize("design", ladder.ARMS, ids=lambda design: design.name)
+@pytest.mark.parametrize("design", known.MEMORY_ARMS, ids=lambda design: design.name)
 def test_every_arm_has_about_as_many_parameters(design):
-    config = ladder.arm_config(toy.toy_model(), design, 60_000)
-    assert ladder.parameter_count(config) == pytest.approx(60_000, rel=0.05)
+    config = design.config(toy.toy_model(), 60_000)
+    assert known.parameter_count(config) == pytest.approx(60_000, rel=0.05)
     assert config.network.frame_recurrence.cell == design.frame_cell
     assert config.network.map_recurrence.cell == design.map_cell
 
 
 def test_arms_by_name():
-    assert ladder.chosen_arms([]) == ladder.ARMS
-    assert [arm.name for arm in ladder.chosen_arms(["ConvGRU", "CNN only"])] == ["CNN only", "ConvGRU"]
+    assert known.chosen_arms([], known.MEMORY_ARMS) == known.MEMORY_ARMS
+    chosen = known.chosen_arms(["ConvGRU", "CNN only"], known.MEMORY_ARMS)
+    assert [arm.name for arm in chosen] == ["CNN only", "ConvGRU"]
     with pytest.raises(InputError, match="no arm 'CNN'; known: CNN only"):
-        ladder.chosen_arms(["CNN"])
+        known.chosen_arms(["CNN"], known.MEMORY_ARMS)
 
 
 def boxes(*rows):
@@ -132,7 +137,7 @@ def test_the_bootstrap_resamples_items_and_seeds_in_pairs():
 
 
 def test_a_tiny_toy_benchmark_gives_all_tables():
-    arms = ladder.chosen_arms(["CNN only", "BiLSTM"])
+    arms = known.chosen_arms(["CNN only", "BiLSTM"], known.MEMORY_ARMS)
     runs = toy.benchmark_toy(range(2), arms, TINY, processes=1)
     assert [(run.arm, run.seed) for run in runs] == [(arm.name, seed) for seed in range(2) for arm in arms]
     for table in (toy.toy_table(runs, TINY.resamples), toy.end_table(runs), toy.probe_table(runs)):
@@ -165,11 +170,11 @@ def small_model():
 
 
 def test_a_tiny_ladder_on_studies_is_kept_and_read_again(folders, tmp_path):
-    arms = ladder.chosen_arms(["CNN only", "control: MLP for recurrence", "ConvGRU"])
+    arms = (*known.MEMORY_ARMS[:2], known.MEMORY_ARMS[7], *known.PEER_ARMS)
     settings = studies.StudiesSettings((folders[0],), folders[1], tmp_path, 1.0, 20_000, probes=True, resamples=10)
     runs = studies.benchmark_studies(small_model(), settings, [0], arms, processes=1)
     tables = studies.studies_tables(runs, settings.resamples)
-    assert tables.count("| ConvGRU |") == 3
+    assert tables.count("| ConvGRU |") == tables.count("| MONAI 3D UNet |") == tables.count("| MONAI RetinaNet |") == 3
     assert tables.count("less CNN only") == 1
     assert toy.probe_table(runs).count("ConvGRU") == 1
     written = sorted(path.name for path in tmp_path.iterdir())
@@ -188,7 +193,75 @@ def test_a_tiny_ladder_on_studies_is_kept_and_read_again(folders, tmp_path):
 def test_a_patient_must_not_be_on_both_sides(folders, tmp_path):
     settings = studies.StudiesSettings((folders[0],), folders[0], tmp_path, 1.0)
     with pytest.raises(InputError, match="the training studies have P1, P2 too"):
-        studies.benchmark_studies(small_model(), settings, [0], processes=1)
+        studies.benchmark_studies(small_model(), settings, [0], known.MEMORY_ARMS[:1], processes=1)
+
+
+@pytest.fixture(scope="module")
+def coloured(tmp_path_factory, folders):
+    """The same patients with two channels."""
+    made = []
+    for folder in folders:
+        copy = tmp_path_factory.mktemp("two") / folder.name
+        shutil.copytree(folder, copy)
+        for file in copy.glob("*.nii.gz"):
+            image = nib.load(file)
+            pixels = np.stack([image.get_fdata(), np.sqrt(image.get_fdata())], axis=-1)
+            nib.save(nib.Nifti1Image(pixels.astype(np.float32), image.affine), file)
+        made.append(copy)
+    return made
+
+
+def test_a_tiny_ladder_of_channels_takes_each_away(coloured, tmp_path):
+    config = small_model()
+    config = dataclasses.replace(
+        config,
+        input=dataclasses.replace(config.input, channels=("t1", "flair"), reference="flair"),
+        network=dataclasses.replace(config.network, in_channels=2),
+    )
+    arms = known.chosen_arms(
+        ["t1 alone", "all, one stem", "all, additive attention, dropout"], known.channel_arms(("t1", "flair"))
+    )
+    settings = studies.StudiesSettings((coloured[0],), coloured[1], tmp_path, 1.0, 20_000, missing=True, resamples=10)
+    runs = studies.benchmark_studies(config, settings, [0], arms, processes=1)
+    assert [sorted(run.without) for run in runs] == [[], ["flair", "t1"], ["flair", "t1"]]
+    table = studies.missing_table(runs)
+    assert "t1 alone" not in table
+    assert table.count("| all, ") == 2
+    assert "less t1 alone" in studies.studies_tables(runs, settings.resamples)
+    again = studies.benchmark_studies(config, settings, [0], arms, processes=1)
+    assert studies.missing_table(again) == table
+
+
+def test_channels_need_a_model_of_several():
+    with pytest.raises(InputError, match="needs a model of several"):
+        known.channel_arms(("flair",))
+
+
+@pytest.mark.parametrize("arm", [*known.PEER_ARMS, *known.channel_arms(("t1", "flair"))], ids=lambda arm: arm.name)
+def test_peers_and_channel_arms_have_about_as_many_parameters(arm):
+    config = load_config(CONFIGS / "mr_lesion_segmentation.yaml")
+    channels = dataclasses.replace(config.input, channels=("t1", "flair"))
+    config = dataclasses.replace(config, input=channels, network=dataclasses.replace(config.network, in_channels=2))
+    assert known.parameter_count(arm.config(config, 1_600_000)) == pytest.approx(1_600_000, rel=0.1)
+
+
+def test_retinanet_learns_a_bright_square():
+    """Frames of noise with one bright square: after some steps the best box of each frame lies on it."""
+    rng = np.random.default_rng(0)
+    frames, masks = rng.normal(0, 0.3, (24, 1, 64, 64)), np.zeros((24, 1, 64, 64), np.uint8)
+    for t, (x, y) in enumerate(rng.integers(4, 44, (24, 2))):
+        masks[t, 0, y : y + 14, x : x + 14] = 1
+    frames += 3 * masks
+    case = Case("a", "a", frames.astype(np.float16), masks)
+    config = known.PEER_ARMS[1].config(small_model(), 60_000)
+    still = AugmentConfig(flip=0, reverse=0, affine=0, contrast=0, intensity=0, noise_std=0, blur=0)
+    training = dataclasses.replace(
+        config.training, window=8, size_px=64, learning_rate=3e-3, ema_decay=0.9, augment=still
+    )
+    config = dataclasses.replace(config, training=training)
+    network = retinanet.fit_retinanet(known.arm_network(config), [case], config, cpu_budget_s=12.0)
+    predictor = retinanet.RetinaNetPredictor(config, network)
+    assert ladder.box_ap([ladder.score_sequence(predictor, case)]) > 0.8
 
 
 @pytest.mark.parametrize(
@@ -196,7 +269,9 @@ def test_a_patient_must_not_be_on_both_sides(folders, tmp_path):
     [
         (["--arm", "GRU"], "no arm 'GRU'"),
         (["--studies", "x"], "--studies and --val go together"),
-        (["--set", "training.seed=1"], "--set is for a benchmark on studies"),
+        (["--set", "training.seed=1"], "--set and --channels are for a benchmark on studies"),
+        (["--channels"], "--set and --channels are for a benchmark on studies"),
+        (["--channels", "--studies", "x", "--val", "y"], "needs a model of several"),
         (["--studies", "x", "--val", "y"], "no image with a mask"),
     ],
 )

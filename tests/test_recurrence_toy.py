@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lib.phantom.toy import ToySettings, toy_sequence
-from lib.trainers.ladder import CNN_ONLY, box_ap, chosen_arms
+from lib.trainers.arms import CNN_ONLY, MEMORY_ARMS, chosen_arms
+from lib.trainers.ladder import box_ap
 from monailabel_app.benchmark_detector import ToySize, run_toy
 
 SEEDS = range(20)
@@ -64,7 +65,7 @@ def test_impossible_settings(settings, message):
 @pytest.mark.slow
 def test_memory_tells_lesions_from_single_frame_distractors_and_a_frame_only_network_does_not():
     size = ToySize(test=30)
-    (recurrent,) = chosen_arms(["ConvGRU"])
+    (recurrent,) = chosen_arms(["ConvGRU"], MEMORY_ARMS)
     frame_only, with_memory = (box_ap(run_toy(arm, 0, size).scores) for arm in (CNN_ONLY, recurrent))
     assert frame_only < 0.65
     assert with_memory > frame_only + 0.25

@@ -7,112 +7,22 @@ References:
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ..candidates import predicted_frame_boxes, true_frame_boxes
-from ..configs import FrameCell, MapCell, ModelConfig, NetworkConfig
 from ..metrics import BOOTSTRAP_SEED, PERCENTILES, Interval, Matches, PairedDifference, average_precision, match_boxes
 from ..predictor import Prediction, Predictor
 from ..probes import distance_from_end, lesion_areas
-from ..registry import build_network
 from ..types import InputError
 from .cases import Case
 
 BOX_IOU = 0.5
-MAX_UNITS = 2048
-MAP_SHARE = 2 / 3
-"""Channels of the map memory per unit of the frame memory, where a network has both."""
-
-
-@dataclass(frozen=True)
-class ArmDesign:
-    """What memory a detector has.
-
-    Attributes:
-        name: Shown in tables.
-        frame_cell: Memory over pooled frame embeddings; ``mlp`` is the control without recurrence.
-        map_cell: Memory on a feature map.
-        bidirectional: False for memory of the frames before only.
-    """
-
-    name: str
-    frame_cell: FrameCell = "none"
-    map_cell: MapCell = "none"
-    bidirectional: bool = True
-
-
-CNN_ONLY, CONTROL = ArmDesign("CNN only"), ArmDesign("control: MLP for recurrence", "mlp")
-ARMS = (
-    CNN_ONLY,
-    CONTROL,
-    ArmDesign("RNN, forward", "rnn", bidirectional=False),
-    ArmDesign("GRU, forward", "gru", bidirectional=False),
-    ArmDesign("LSTM, forward", "lstm", bidirectional=False),
-    ArmDesign("BiLSTM", "lstm"),
-    ArmDesign("ConvRNN", map_cell="conv_rnn"),
-    ArmDesign("ConvGRU", map_cell="conv_gru"),
-    ArmDesign("ConvLSTM", map_cell="conv_lstm"),
-    ArmDesign("ConvGRU + BiLSTM", "lstm", "conv_gru"),
-    ArmDesign("ConvGRU, forward", map_cell="conv_gru", bidirectional=False),
-)
-
-
-def chosen_arms(names: Sequence[str]) -> tuple[ArmDesign, ...]:
-    """The arms of some names, in the order of the ladder; all for none.
-
-    Raises:
-        InputError: If there is no arm of a name.
-    """
-    known = [arm.name for arm in ARMS]
-    if unknown := [name for name in names if name not in known]:
-        raise InputError(f"there is no arm '{unknown[0]}'; known: {', '.join(known)}")
-    return tuple(arm for arm in ARMS if not names or arm.name in names)
-
-
-def arm_config(base: ModelConfig, design: ArmDesign, parameters: int) -> ModelConfig:
-    """The model of an arm, with a memory so large that the network comes closest to a number of parameters.
-
-    A network without memory gets wider maps instead.
-
-    Args:
-        base: Gives everything else.
-        design: The memory.
-        parameters: To come close to.
-    """
-
-    def sized(units: int) -> ModelConfig:
-        return replace(base, network=_network(base.network, design, units))
-
-    above = bisect_left(range(1, MAX_UNITS), parameters, key=lambda units: parameter_count(sized(units))) + 1
-    nearest = min((max(1, above - 1), above), key=lambda units: abs(parameter_count(sized(units)) - parameters))
-    return sized(nearest)
-
-
-def _network(base: NetworkConfig, design: ArmDesign, units: int) -> NetworkConfig:
-    """The network of an arm: as many units in each direction, or (without memory) maps wider by ``units`` percent."""
-    frames = replace(base.frame_recurrence, cell=design.frame_cell, hidden=units, bidirectional=design.bidirectional)
-    both = design.frame_cell != "none" and design.map_cell != "none"
-    channels = max(1, round(MAP_SHARE * units)) if both else units
-    maps = replace(base.map_recurrence, cell=design.map_cell, hidden=channels, bidirectional=design.bidirectional)
-    network = replace(base, frame_recurrence=frames, map_recurrence=maps)
-    if design.frame_cell != "none" or design.map_cell != "none":
-        return network
-    groups = base.norm_groups
-    return replace(network, channels=tuple(groups * max(1, round(c * units / 100 / groups)) for c in base.channels))
-
-
-def parameter_count(config: ModelConfig) -> int:
-    """Trainable parameters of a model's network."""
-    with torch.device("meta"):
-        return sum(p.numel() for p in build_network(config).parameters() if p.requires_grad)
 
 
 @dataclass(frozen=True)

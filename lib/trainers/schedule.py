@@ -56,9 +56,14 @@ def one_cycle(fraction: float, peak: float) -> float:
 
 
 def warming_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """Exponential moving average that soon forgets the first steps: decay (1 + n) / (10 + n), at most ``decay``."""
+    """Exponential moving average that soon forgets the first steps: decay (1 + n) / (10 + n), at most ``decay``.
+
+    Counts, which cannot be averaged, are taken over as they are.
+    """
 
     def average(averaged: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+        if not averaged.is_floating_point():
+            return new
         n = float(count)
         return averaged.lerp(new, 1 - min(decay, (1 + n) / (10 + n)))
 
