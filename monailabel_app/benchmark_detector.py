@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lib.trainers.ladder import SequenceScores
 
 logger = logging.getLogger(__name__)
-TEST_SEED = 1_000_000
+TEST_SEED = 2_000_000
 """Of the first test sequence; every arm and seed is judged on the same ones."""
 SEQUENCES_PER_SEED = 10_000
 INNERMOST = 2

@@ -31,12 +31,14 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="setting, e.g.
 @app.command()
 def train(
     model: Annotated[str, typer.Argument(help="name of the model: a file in configs/")],
-    studies: Annotated[list[Path], typer.Option(help="folder with masks in labels/final, or labels.csv; repeatable")],
     output: Annotated[Path, typer.Option(help="safetensors file to write")],
+    studies: Annotated[
+        list[Path] | None, typer.Option(help="folder with masks in labels/final, or labels.csv; repeatable")
+    ] = None,
     start: Annotated[Path | None, typer.Option(help="weights to start from (default: random)")] = None,
-    encoder: Annotated[Path | None, typer.Option(help="classifiers: another model's weights, for its encoder")] = None,
+    encoder: Annotated[Path | None, typer.Option(help="another model's weights, for its encoder")] = None,
     few_shot: Annotated[bool, typer.Option(help="classifiers: only set the head, from few studies")] = False,
-    phantoms: Annotated[int, typer.Option(help="phantoms to add to the training studies")] = 0,
+    phantoms: Annotated[int, typer.Option(help="phantoms to train on, alone or with studies")] = 0,
     val_fraction: Annotated[float | None, typer.Option(help="share of patients held out; 0 for none")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
     threads: Annotated[int, typer.Option(help="processor threads; 0 leaves it to torch")] = 0,
@@ -45,17 +47,18 @@ def train(
 ) -> None:
     """Train a model on labelled studies folders and write its weights."""
     _use_threads(threads)
-    config = _config(model, set_)
-    shared = {"val_fraction": val_fraction, "start": start, "device": device, "cpu_budget_s": cpu_seconds}
+    config, folders = _config(model, set_), studies or []
+    shared = {"val_fraction": val_fraction, "start": start, "encoder": encoder, "device": device}
+    shared |= {"cpu_budget_s": cpu_seconds}
     if config.task == "classification":
         if phantoms:
             raise lib_module("types").InputError("--phantoms: there are no phantoms for classifiers")
-        own = {"encoder": encoder, "few_shot": few_shot}
-        result = lib_module("trainers.clip_folders").train_clips_on_folders(config, studies, output, **shared, **own)
+        train_clips = lib_module("trainers.clip_folders").train_clips_on_folders
+        result = train_clips(config, folders, output, few_shot=few_shot, **shared)
     else:
-        if encoder or few_shot:
-            raise lib_module("types").InputError("--encoder and --few-shot are for classifiers")
-        result = lib_module("trainers.folders").train_on_folders(config, studies, output, phantoms=phantoms, **shared)
+        if few_shot:
+            raise lib_module("types").InputError("--few-shot is for classifiers")
+        result = lib_module("trainers.folders").train_on_folders(config, folders, output, phantoms=phantoms, **shared)
     typer.echo(f"wrote {output}: {result.history[-1].line()}")
 
 
@@ -272,10 +275,19 @@ def bench_tracking(
 
 
 @bench.command("growth")
-def bench_growth(seeds: Annotated[int, typer.Option(help="phantom heads, seeds 0, 1, ...", min=1)] = 5) -> None:
-    """Measure growth and direction of spread of phantom lesions whose true change is known."""
+def bench_growth(
+    seeds: Annotated[int, typer.Option(help="phantom heads, seeds 0, 1, ...", min=1)] = 5,
+    longitudinal: Annotated[Path | None, typer.Option(help="look for change in these real patients instead")] = None,
+    model: Annotated[str, typer.Option(help="real patients: what finds the lesions")] = "mr_lesion_segmentation",
+) -> None:
+    """Measure growth and direction of spread of phantom lesions whose change is known, or change in real patients."""
     from rich.console import Console
 
+    if longitudinal is not None:
+        from monailabel_app.benchmark_longitudinal import benchmark_longitudinal, longitudinal_table
+
+        typer.echo(longitudinal_table(benchmark_longitudinal(longitudinal, _config(model))))
+        return
     from monailabel_app.benchmark_growth import benchmark_growth, growth_table
 
     Console(width=140).print(growth_table(benchmark_growth(range(seeds))))
