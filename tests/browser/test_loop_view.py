@@ -142,6 +142,21 @@ def test_training_starts_with_the_models_own_settings_or_others(show: Show) -> N
     assert calls(page) == [["train", "mr_lesion_detection", own], ["train", "mr_lesion_detection", changed]]
 
 
+def test_the_model_to_train_is_one_that_fits_the_image_until_someone_chooses(show: Show) -> None:
+    page = show()
+    model = page.get_by_label("Model to train")
+    expect(model).to_have_value(MODEL)  # the first in the alphabet that outlines, as `fits` says above
+    every = page.evaluate("Object.keys(window.workspace.info.trainers)")
+    assert sorted(model.locator("option").all_inner_texts()) == sorted(every)
+    other = """fits => window.workspace.change('image', { models: window.workspace.models.map(model =>
+      ({ ...model, fits: fits.includes(model.name) })) })"""
+    page.evaluate(other, ["mr_lesion_detection"])
+    expect(model).to_have_value("mr_lesion_detection")
+    model.select_option(MODEL)
+    page.evaluate(other, ["mr_lesion_detection"])
+    expect(model).to_have_value(MODEL)
+
+
 def test_a_training_is_followed_to_its_end(show: Show) -> None:
     page = show()
     labelled(page, 2)

@@ -22,12 +22,17 @@ export class LoopView extends WorkspaceElement {
   #train = h('button', { class: 'll-button ll-primary', type: 'submit', dataset: { testid: 'train' },
     'aria-describedby': 'lesionloop-train-hint' }, 'Start training');
   #versions = h('div', { class: 'll-loop-part' });
+  /** Whether a person has chosen the model; until then it is the first that fits the image. */
+  #chosen = false;
   #trainHint = h('p', { class: 'll-muted', id: 'lesionloop-train-hint' });
 
   build() {
     setAttribute(this.#strategy, 'aria-describedby', this.#strategyHint.id);
     this.#strategy.addEventListener('change', () => this.#showStrategy());
-    this.#model.addEventListener('change', () => this.#suggest());
+    this.#model.addEventListener('change', () => {
+      this.#chosen = true;
+      this.#suggest();
+    });
     const part = name => Object.assign(document.createElement(name), { workspace: this.workspace });
     this.append(
       h('div', { class: 'll-loop-part' }, this.#count, this.#share,
@@ -41,15 +46,16 @@ export class LoopView extends WorkspaceElement {
   }
 
   render(what) {
-    if (!['all', 'info', 'busy', 'training'].includes(what)) return;
-    const { info } = this.workspace;
+    if (!['all', 'info', 'image', 'session', 'busy', 'training'].includes(what)) return;
+    const { info, models } = this.workspace;
     this.#showCount(info?.datastore);
     const strategies = Object.keys(info?.strategies ?? {});
     setOptions(this.#strategy, strategies.map(name => ({ value: name, text: name })), kept(this.#strategy, strategies));
     this.#showStrategy();
-    const trainers = Object.keys(info?.trainers ?? {});
+    const trainers = fittingFirst(Object.keys(info?.trainers ?? {}), models);
     const before = this.#model.value;
-    setOptions(this.#model, trainers.map(name => ({ value: name, text: name })), kept(this.#model, trainers));
+    const model = this.#chosen ? kept(this.#model, trainers) : trainers[0] ?? '';
+    setOptions(this.#model, trainers.map(name => ({ value: name, text: name })), model);
     if (this.#model.value !== before) this.#suggest();
     this.#showTraining(info, trainers);
     this.#versions.hidden = !trainers.length;
@@ -99,6 +105,12 @@ export class LoopView extends WorkspaceElement {
     const params = given.map(([key, label]) => [key, Number(label.querySelector('input').value)]);
     this.workspace.train(this.#model.value, Object.fromEntries(params));
   }
+}
+
+/** Names of trainers, those first whose model fits the open image. */
+function fittingFirst(trainers, models) {
+  const fitting = new Set(models.filter(({ fits }) => fits).map(({ name }) => name));
+  return [...trainers.filter(name => fitting.has(name)), ...trainers.filter(name => !fitting.has(name))];
 }
 
 const kept = (select, names) => (names.includes(select.value) ? select.value : names[0] ?? '');
