@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from .configs import ModelConfig
+from .classification.lesions import class_map
+from .configs import InferenceConfig, ModelConfig
 from .findings import has_size, lesion_score, lesions_from_boxes
 from .metrics import ScoredBoxes
 from .predictor import Prediction
@@ -40,8 +41,8 @@ def predicted_frame_boxes(prediction: Prediction, config: ModelConfig) -> list[S
     A segmentation model: the 2D components (8-neighbours) of its mask. A detection model: the boxes of its head.
     """
     if config.task == "segmentation":
-        mask = predicted_mask(prediction.mask, config.inference.mask_threshold)
-        return mask_frame_boxes(mask, prediction.mask, prediction.presence)
+        mask = predicted_mask(prediction.mask, config.inference)
+        return mask_frame_boxes(mask, scored_probability(prediction.mask, config.inference), prediction.presence)
     holds = prediction.presence >= config.inference.presence_threshold
     return [
         ScoredBoxes.of([(b.box, b.class_index, b.score) for b in frame if held and has_size(b.box)], 2)
@@ -59,10 +60,11 @@ def predicted_lesions(
     below the score threshold.
     """
     if config.task == "segmentation":
-        mask = predicted_mask(prediction.mask, config.inference.mask_threshold)
-        lesions = mask_lesions(mask, prediction.mask, prediction.presence)
-        faint = faint_mask(mask, prediction.mask)
-        return _joined(lesions, mask_lesions(faint, prediction.mask, prediction.presence))
+        mask = predicted_mask(prediction.mask, config.inference)
+        scored = scored_probability(prediction.mask, config.inference)
+        lesions = mask_lesions(mask, scored, prediction.presence)
+        faint = faint_mask(mask, prediction.mask, config.inference)
+        return _joined(lesions, mask_lesions(faint, scored, prediction.presence))
     lowest = replace(config, inference=replace(config.inference, score_threshold=0.0))
     every = lesions_from_boxes(prediction, sequence, lowest, Source())
     faint_ones = [lesion for lesion in every if lesion.score < config.inference.score_threshold]
@@ -80,10 +82,17 @@ def finding_boxes(findings: list[Finding], config: ModelConfig) -> ScoredBoxes:
     return ScoredBoxes.of(rows, 3)
 
 
-def predicted_mask(probability: npt.NDArray[Any], threshold: float) -> npt.NDArray[np.bool_]:
-    """Pixels above the threshold, each for its most probable class only; (T, K, H, W)."""
-    best: npt.NDArray[np.bool_] = probability == probability.max(axis=1, keepdims=True)
-    return best & (probability > threshold)
+def predicted_mask(probability: npt.NDArray[Any], settings: InferenceConfig) -> npt.NDArray[np.bool_]:
+    """Pixels above the mask threshold, each for one class only, as ``class_of`` says; (T, K, H, W)."""
+    classes = class_map(probability, settings.mask_threshold, settings.class_of == "lesion")
+    return np.asarray(classes[:, None] == np.arange(1, probability.shape[1] + 1)[:, None, None])
+
+
+def scored_probability(probability: npt.NDArray[Any], settings: InferenceConfig) -> npt.NDArray[Any]:
+    """What a lesion is scored by, (T, K, H, W): of whole lesions the most probable class of each voxel."""
+    if settings.class_of != "lesion" or probability.shape[1] == 1:
+        return probability
+    return np.broadcast_to(probability.max(axis=1, keepdims=True), probability.shape)
 
 
 def mask_frame_boxes(
@@ -115,13 +124,17 @@ def mask_lesions(mask: npt.NDArray[np.bool_], probability: npt.NDArray[Any], pre
     return ScoredBoxes.of(rows, 3)
 
 
-def faint_mask(mask: npt.NDArray[np.bool_], probability: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def faint_mask(
+    mask: npt.NDArray[np.bool_], probability: npt.NDArray[Any], settings: InferenceConfig
+) -> npt.NDArray[np.bool_]:
     """The 3D components above :data:`LOW_THRESHOLD` that do not touch the mask (T, K, H, W)."""
-    faint = (probability > LOW_THRESHOLD) | mask
+    whole = settings.class_of == "lesion"
+    low = predicted_mask(probability, replace(settings, mask_threshold=LOW_THRESHOLD))
+    faint = (low if whole else probability > LOW_THRESHOLD) | mask
     for k in range(mask.shape[1]):
         labelled, count = ndimage.label(faint[:, k], structure=np.ones((3, 3, 3)))
         keep = np.ones(count + 1, bool)
-        keep[labelled[mask[:, k]]] = False
+        keep[labelled[mask.any(axis=1) if whole else mask[:, k]]] = False
         keep[0] = False
         faint[:, k] = keep[labelled]
     return faint

@@ -12,102 +12,46 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from .network_configs import (
+    STRICT,
+    AttentionName,
+    Count,
+    Fraction,
+    FrameCell,
+    FrameRecurrenceConfig,
+    FusionConfig,
+    MapCell,
+    MapRecurrenceConfig,
+    NetworkConfig,
+    Positive,
+)
+from .training_configs import AugmentConfig, TrainingConfig
 from .types import InputError, SequenceKind
 
-_STRICT = ConfigDict(extra="forbid")
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-FrameCell = Literal["none", "mlp", "rnn", "gru", "lstm"]
-MapCell = Literal["none", "conv_rnn", "conv_gru", "conv_lstm"]
-AttentionName = Literal["none", "additive", "scaled_dot_product"]
+__all__ = [
+    "AttentionName",
+    "AugmentConfig",
+    "ClassificationConfig",
+    "FrameCell",
+    "FrameRecurrenceConfig",
+    "FusionConfig",
+    "InferenceConfig",
+    "InputConfig",
+    "MapCell",
+    "MapRecurrenceConfig",
+    "ModelConfig",
+    "NetworkConfig",
+    "TrainingConfig",
+    "load_config",
+    "load_configs",
+    "override",
+]
 
 
-@dataclass(frozen=True, config=_STRICT)
-class FrameRecurrenceConfig:
-    """Memory over pooled frame embeddings; its state modulates the decoder (FiLM) and feeds presence and study heads.
-
-    Attributes:
-        cell: ``none`` switches it off; ``mlp`` is the control that sees each frame alone.
-        hidden: Units per direction.
-        bidirectional: False for a model that streams.
-        depth: Stacked layers.
-        attention: How frames are pooled into the study context.
-    """
-
-    cell: FrameCell = "lstm"
-    hidden: Count = 96
-    bidirectional: bool = True
-    depth: Count = 1
-    attention: AttentionName = "additive"
-
-
-@dataclass(frozen=True, config=_STRICT)
-class MapRecurrenceConfig:
-    """Convolutional memory on a feature map, added to it (residual, zero at the start).
-
-    Attributes:
-        cell: ``none`` switches it off.
-        hidden: Channels per direction.
-        bidirectional: False for a model that streams.
-        depth: Stacked layers.
-        level: Index into the encoder's feature levels (0 = finest) that it works on.
-    """
-
-    cell: MapCell = "none"
-    hidden: Count = 64
-    bidirectional: bool = True
-    depth: Count = 1
-    level: int = 3
-
-
-@dataclass(frozen=True, config=_STRICT)
-class FusionConfig:
-    """How the image channels of a frame come together.
-
-    Attributes:
-        kind: ``none`` mixes them in the first convolution; else each has a stem of its own, and attention of this kind
-            weighs them frame by frame.
-        hidden: Size of the space in which the attention compares channels.
-    """
-
-    kind: AttentionName = "none"
-    hidden: Count = 32
-
-
-@dataclass(frozen=True, config=_STRICT)
-class NetworkConfig:
-    """What :func:`lib.registry.build_network` builds.
-
-    Attributes:
-        name: Key in the registry.
-        in_channels: Image channels per frame.
-        stem_stride: Stride of the first convolution; the decoder returns to full resolution.
-        channels: Encoder channels, finest level first; each level halves the resolution.
-        norm_groups: Groups of the group normalisation.
-        dropout: Probability, in the convolution blocks.
-        frame_recurrence: Memory over frame embeddings.
-        map_recurrence: Memory on a feature map.
-        boxes: Whether to build the box head.
-        fusion: How several image channels come together.
-    """
-
-    name: str = "lesion_net"
-    in_channels: Count = 1
-    stem_stride: Literal[1, 2, 4] = 2
-    channels: tuple[int, ...] = (16, 32, 64, 96, 160)
-    norm_groups: Count = 8
-    dropout: Fraction = 0.0
-    frame_recurrence: FrameRecurrenceConfig = dataclasses.field(default_factory=FrameRecurrenceConfig)
-    map_recurrence: MapRecurrenceConfig = dataclasses.field(default_factory=MapRecurrenceConfig)
-    boxes: bool = True
-    fusion: FusionConfig = dataclasses.field(default_factory=FusionConfig)
-
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class InputConfig:
     """How an image becomes what the network sees.
 
@@ -122,8 +66,11 @@ class InputConfig:
         modalities: DICOM modalities (PS3.3 C.7.3.1.1.1) that the model was made for, e.g. MR; empty for any.
         spacing_mm: In-plane pixel size the network sees; frames are resampled to it.
         max_size_px: Frames larger than this after resampling are resampled further down.
-        foreground_fraction: Pixels above this share of the 99.5th percentile count as foreground for the z-score.
+        foreground_fraction: Pixels above this share of the 99.5th percentile (of ``intensity_range``, where there is
+            one) count as foreground: frames are cropped to it, and it gives the z-score.
         clip: Range of the z-score.
+        intensity_range: For intensities that mean something by themselves, such as the Hounsfield units of CT: (low,
+            high); they are clipped to it and scaled to -1..1 by these two numbers, in place of a z-score.
     """
 
     kind: SequenceKind = SequenceKind.STACK
@@ -135,13 +82,17 @@ class InputConfig:
     max_size_px: Count = 384
     foreground_fraction: float = 0.05
     clip: tuple[float, float] = (-3.0, 6.0)
+    intensity_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        """Check the names of channels and the patterns.
+        """Check the names of channels, the patterns and the range.
 
         Raises:
-            ValueError: If a name is no channel or twice a channel, or a pattern is no regular expression.
+            ValueError: If a name is no channel or twice a channel, a pattern is no regular expression, or the range is
+                empty.
         """
+        if self.intensity_range is not None and not self.intensity_range[0] < self.intensity_range[1]:
+            raise ValueError(f"intensity_range needs a low and a higher number, got {list(self.intensity_range)}")
         if not self.channels or len(set(self.channels)) < len(self.channels):
             raise ValueError(f"channels needs one name or more, each once; got {list(self.channels)}")
         for name in (*self.channel_patterns, *((self.reference,) if self.reference else ())):
@@ -159,81 +110,7 @@ class InputConfig:
         return self.channels.index(self.reference) if self.reference else 0
 
 
-@dataclass(frozen=True, config=_STRICT)
-class AugmentConfig:
-    """Random changes, drawn once per sequence and shared by all of its frames.
-
-    Attributes:
-        flip: Probability of mirroring left and right.
-        reverse: Probability of reversing the frame order.
-        affine: Probability of a rotation, scaling, shear and shift.
-        rotate_deg: Largest rotation.
-        scale: Largest relative change of size.
-        shift_px: Largest shift.
-        contrast: Probability of a gamma change in 0.7-1.5.
-        intensity: Probability of a change of gain (+-15 %) and offset (+-0.15 standard deviations).
-        noise_std: Largest standard deviation of added noise, in standard deviations of the image.
-        blur: Probability of a Gaussian blur.
-        tones: Probability of other tones: a smooth shading and a bent grey scale, per channel.
-        modality_dropout: Probability that a channel of a sequence is taken away; one that is there always stays.
-    """
-
-    flip: Fraction = 0.5
-    reverse: Fraction = 0.25
-    affine: Fraction = 0.8
-    rotate_deg: float = 15.0
-    scale: float = 0.2
-    shift_px: float = 12.0
-    contrast: Fraction = 0.5
-    intensity: Fraction = 0.5
-    noise_std: float = 0.1
-    blur: Fraction = 0.1
-    tones: Fraction = 0.0
-    modality_dropout: Fraction = 0.0
-
-
-@dataclass(frozen=True, config=_STRICT)
-class TrainingConfig:
-    """How the model is trained.
-
-    Attributes:
-        max_epochs: Passes; an epoch is ``steps_per_epoch`` optimiser steps.
-        steps_per_epoch: Optimiser steps between two progress reports and validations.
-        batch_size: Sequences per step.
-        window: Frames per sequence in training.
-        size_px: In-plane size of a training crop.
-        learning_rate: Peak of the one-cycle schedule when training from scratch.
-        finetune_learning_rate: Peak when starting from the deployed weights.
-        weight_decay: AdamW.
-        lesion_fraction: Share of the training windows that are made to hold a lesion.
-        ema_decay: Decay of the exponential moving average of the weights that is validated and published.
-        val_fraction: Share of the labelled patients held out for validation.
-        seed: Of every random choice.
-        presence_weight: Weight of the frame presence loss.
-        study_weight: Weight of the study class loss.
-        box_weight: Weight of the box loss.
-        augment: Random changes.
-    """
-
-    max_epochs: Count = 20
-    steps_per_epoch: Count = 50
-    batch_size: Count = 2
-    window: Count = 16
-    size_px: Count = 192
-    learning_rate: Positive = 3e-3
-    finetune_learning_rate: Positive = 5e-4
-    weight_decay: float = 1e-2
-    lesion_fraction: Fraction = 0.6
-    ema_decay: Fraction = 0.998
-    val_fraction: Fraction = 0.2
-    seed: int = 0
-    presence_weight: float = 0.5
-    study_weight: float = 0.05
-    box_weight: float = 0.1
-    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
-
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class InferenceConfig:
     """How predictions become findings.
 
@@ -246,6 +123,8 @@ class InferenceConfig:
         flip_tta: Average the prediction with that of the mirrored image.
         nms_iou: Overlap above which two boxes of a frame are one (boxes).
         link_overlap: Share of the smaller of two boxes on neighbouring frames from which they are one lesion (boxes).
+        class_of: With several labels in a mask: ``lesion`` gives all pixels that touch one class, that of the lesion;
+            ``pixel`` keeps that of each pixel, for labels that are parts of a lesion (core, oedema), each a finding.
     """
 
     mask_threshold: Fraction = 0.5
@@ -256,11 +135,12 @@ class InferenceConfig:
     flip_tta: bool = True
     nms_iou: Fraction = 0.3
     link_overlap: Fraction = 0.5
+    class_of: Literal["lesion", "pixel"] = "lesion"
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class ClassificationConfig:
-    """How the class of a study is learned and told.
+    """How the class of a study is learned and told; of a lesion model, only ``error_rate`` counts.
 
     Attributes:
         loss: ``focal`` looks at what is hard; ``logit_adjusted`` makes up for how often each class is drawn.
@@ -277,7 +157,7 @@ class ClassificationConfig:
     error_rate: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class ModelConfig:
     """One served model.
 

@@ -21,7 +21,9 @@ from .candidates import (
     true_frame_boxes,
     true_lesions,
 )
+from .classification.calibration import Calibration
 from .configs import ModelConfig
+from .evaluation_classes import CaseClasses, case_classes, class_summary
 from .findings import find_lesions
 from .metrics import (
     RESAMPLES,
@@ -41,7 +43,7 @@ from .studies import CaseRef, find_labelled
 from .transforms.geometry import VolumeGeometry
 from .transforms.load import load_label, load_sequence
 from .types import Finding, InputError, MaskArray, Sequence, Source
-from .weights import file_sha256, load_weights
+from .weights import file_sha256, load_weights, read_metadata
 
 logger = logging.getLogger(__name__)
 FRAME_IOUS = (0.1, 0.3, 0.5)
@@ -70,6 +72,7 @@ class CaseScores:
         volume_true_ml: Volume of the true mask; None where the frames are not slices of a volume.
         volume_pred_ml: Volume of the reported mask, or None.
         seconds: Reading the image, predicting and reading off the lesions.
+        classes: What is said of the classes of the lesions; None with one class.
     """
 
     image: str
@@ -85,6 +88,7 @@ class CaseScores:
     volume_true_ml: float | None
     volume_pred_ml: float | None
     seconds: float
+    classes: CaseClasses | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; ``presence`` and ``lesion_frames`` let a comparison recompute the pooled slice AUC."""
@@ -101,6 +105,7 @@ class CaseScores:
             "seconds": round(self.seconds, 3),
             "presence": [round(float(p), DIGITS) for p in self.presence],
             "lesion_frames": np.flatnonzero(self.holds_lesion).tolist(),
+            **({} if self.classes is None else {"lesion_classes": self.classes.to_json()}),
         }
 
 
@@ -136,7 +141,8 @@ def evaluate_model(
     refs = find_labelled(studies)
     network = build_network(config)
     load_weights(network, weights_path)
-    predictor = Predictor(config, network, device)
+    calibration = Calibration.from_json(read_metadata(weights_path).get("calibration"))
+    predictor = Predictor(config, network, device, calibration)
     cases = []
     for i, ref in enumerate(refs, start=1):
         cases.append(evaluate_study(predictor, ref))
@@ -194,7 +200,8 @@ def score_case(
     mask = _reported_masks(labelmap, prediction, config)
     holds_lesion = truth.any(axis=(1, 2, 3))
     lesions = true_lesions(truth)
-    found = match_boxes([finding_boxes(findings, config)], [lesions], [LESION_IOU])
+    boxes, candidates = finding_boxes(findings, config), predicted_lesions(prediction, findings, sequence, config)
+    found = match_boxes([boxes], [lesions], [LESION_IOU])
     marked = np.zeros(len(truth), bool)
     marked[[t for finding in findings for t in finding.boxes]] = True
     voxel_ml = sequence.voxel_volume_ml
@@ -205,15 +212,14 @@ def score_case(
         presence=np.asarray(prediction.presence, np.float32),
         holds_lesion=holds_lesion,
         frame_matches=match_boxes(predicted_frame_boxes(prediction, config), true_frame_boxes(truth), FRAME_IOUS),
-        lesion_matches=match_boxes(
-            [predicted_lesions(prediction, findings, sequence, config)], [lesions], [LESION_IOU]
-        ),
+        lesion_matches=match_boxes([candidates], [lesions], [LESION_IOU]),
         lesions_true=len(lesions.scores),
         lesions_found=int(sum(part["dtMatches"].sum() for part in found.values())),
         false_positive_slices=int((marked & ~holds_lesion).sum()),
         volume_true_ml=float(truth.any(axis=1).sum()) * voxel_ml if voxel_ml is not None else None,
         volume_pred_ml=float(mask.any(axis=1).sum()) * voxel_ml if voxel_ml is not None else None,
         seconds=seconds,
+        classes=case_classes(findings, boxes, candidates, lesions, (mask, truth), config.class_names, LESION_IOU),
     )
 
 
@@ -228,7 +234,7 @@ def _true_masks(ref: CaseRef, geometry: VolumeGeometry, n_classes: int) -> npt.N
 def _reported_masks(labelmap: MaskArray | None, prediction: Prediction, config: ModelConfig) -> npt.NDArray[np.bool_]:
     """The labelmap by class, (T, K, H, W); of a detection model, which reports none, its mask head's."""
     if labelmap is None:
-        return predicted_mask(prediction.mask, config.inference.mask_threshold)
+        return predicted_mask(prediction.mask, config.inference)
     return np.stack([labelmap == value for value in range(1, len(config.labels) + 1)], axis=1)
 
 
@@ -254,6 +260,7 @@ def summarise(cases: list[CaseScores], resamples: int = RESAMPLES) -> dict[str, 
         "froc": _rounded(_pooled_froc(cases)),
         "froc_ci95": _pooled_ci(groups, _pooled_froc, resamples),
         "false_positive_slices_per_volume": _rounded(np.mean([case.false_positive_slices for case in cases])),
+        **class_summary([[case.classes for case in group] for group in groups], resamples),
         "seconds_per_case": round(float(np.mean([case.seconds for case in cases])), 3),
         "cases": [case.to_json() for case in cases],
     }

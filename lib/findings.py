@@ -11,7 +11,7 @@ Scores are in [0, 1] and grow with every probability they are made of:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from .classification.lesions import class_answer, class_map, lesion_logits
 from .configs import ModelConfig
 from .measure import measure_boxes, measure_mask
 from .predictor import FrameBox, Prediction
-from .tracking import link_boxes
+from .tracking import Detections, Track, TrackerRules, link_boxes, link_frames
 from .transforms.geometry import sequence_box_lps, sequence_point_lps
 from .types import Box, Finding, FloatArray, MaskArray, Sequence, SequenceKind, Source
 
@@ -70,7 +71,10 @@ def find_lesions(
 def lesions_from_mask(
     prediction: Prediction, sequence: Sequence, config: ModelConfig, source: Source
 ) -> tuple[MaskArray, list[Finding]]:
-    """Connected components (26 neighbours) of the mask, per class; arguments as :func:`find_lesions`.
+    """Connected components (26 neighbours) of the mask, each with a class; arguments as :func:`find_lesions`.
+
+    With several labels, ``inference.class_of`` says whether all that touches is one lesion, with the class that its
+    voxels speak for together (:mod:`lib.classification.lesions`), or each pixel keeps its class.
 
     Returns:
         Labelmap (T, H, W) with the class values of the lesions kept, and the lesions, best first.
@@ -85,17 +89,21 @@ def outlined_lesions(
     """As :func:`lesions_from_mask`, each lesion with its voxels, at most ``most`` of a class; no voxel in two."""
     mean_ml = sequence.voxel_volume_ml
     min_voxels = 1.0 if mean_ml is None else config.inference.min_volume_ml / mean_ml - 1e-6
-    classes = _classes(prediction.mask, config.inference.mask_threshold)
+    whole = config.inference.class_of == "lesion"
+    classes = class_map(prediction.mask, config.inference.mask_threshold, whole)
+    highest = prediction.mask.max(axis=1) if whole else None
     found: list[OutlinedLesion] = []
     for value, name in enumerate(config.class_names, start=1):
-        probability = prediction.mask[:, value - 1]
+        probability = prediction.mask[:, value - 1] if highest is None else highest
         for region, mask in _components(classes == value, min_voxels, most):
             score, frame_scores = _mask_scores(probability[region], mask, prediction.presence[region[0]])
             if score < config.inference.score_threshold:
                 continue
             lesion = _masked_lesion(region, mask, sequence)
             scores = {region[0].start + t: s for t, s in frame_scores.items()}
-            finding = replace(lesion, label=name, score=score, frame_scores=scores, source=source)
+            voxels = np.moveaxis(prediction.mask[region[0], :, *region[1:]], 1, 0)[:, mask]
+            told = _told_classes(voxels, prediction, config)
+            finding = replace(lesion, label=name, score=score, frame_scores=scores, source=source, **told)
             found.append(OutlinedLesion(finding, region, mask))
     best_first = sorted(found, key=lambda lesion: -lesion.finding.score)
     return [replace(one, finding=replace(one.finding, id=i)) for i, one in enumerate(best_first, start=1)]
@@ -114,16 +122,47 @@ def lesions_from_boxes(
 ) -> list[Finding]:
     """Boxes above the score threshold, linked over frames per class; arguments as :func:`find_lesions`.
 
+    Slices are linked by what lies on top of each other, frames in time by :func:`lib.tracking.link_frames`: a lesion
+    may be missed, or be less sure than the threshold, for some frames, and what is on one or two frames only is noise.
+
     Returns:
         Lesions, best first.
     """
+    link = _linked_slices if sequence.kind is SequenceKind.STACK else _linked_clip
     found: list[Finding] = []
     for index, name in enumerate(config.class_names):
-        frames = _kept_boxes(prediction, index, config)
-        for track in link_boxes([[b.box for b in frame] for frame in frames], config.inference.link_overlap):
-            lesion = _boxed_lesion({t: frames[t][i] for t, i in track.items()}, sequence)
-            found.append(replace(lesion, label=name, source=source))
+        frames, tracks = link(prediction, index, config)
+        for track in tracks:
+            boxes = {t: frames[t][i] for t, i in track.items()}
+            lesion = replace(_boxed_lesion(boxes, sequence), label=name, source=source)
+            found.append(_named_by_boxes(lesion, list(boxes.values()), prediction, config))
     return _numbered(found)
+
+
+def _named_by_boxes(lesion: Finding, boxes: list[FrameBox], prediction: Prediction, config: ModelConfig) -> Finding:
+    """A lesion with the class that all of its boxes speak for together, where they tell the score of each class."""
+    scores = [box.class_scores for box in boxes if box.class_scores]
+    told = _told_classes(np.array(scores).T, prediction, config) if scores else {}
+    if not told:
+        return lesion
+    probabilities = told["class_probabilities"]
+    return replace(lesion, label=max(probabilities, key=probabilities.__getitem__), **told)
+
+
+def _linked_slices(
+    prediction: Prediction, class_index: int, config: ModelConfig
+) -> tuple[list[list[FrameBox]], Iterable[Track]]:
+    frames = _kept_boxes(prediction, class_index, config, config.inference.score_threshold)
+    return frames, link_boxes([[b.box for b in frame] for frame in frames], config.inference.link_overlap)
+
+
+def _linked_clip(
+    prediction: Prediction, class_index: int, config: ModelConfig
+) -> tuple[list[list[FrameBox]], Iterable[Track]]:
+    rules = TrackerRules.reporting(config.inference.score_threshold, len(prediction.boxes))
+    frames = _kept_boxes(prediction, class_index, config, rules.unsure_score)
+    detections = [Detections([b.box for b in frame], [b.score for b in frame]) for frame in frames]
+    return frames, link_frames(detections, rules).tracks
 
 
 def _numbered(found: list[Finding]) -> list[Finding]:
@@ -131,11 +170,12 @@ def _numbered(found: list[Finding]) -> list[Finding]:
     return [replace(lesion, id=i) for i, lesion in enumerate(best_first, start=1)]
 
 
-def _classes(probability: FloatArray, threshold: float) -> MaskArray:
-    """(T, K, H, W) -> (T, H, W): the most probable class of each pixel above the threshold, 0 elsewhere."""
-    if probability.shape[1] == 1:
-        return (probability[:, 0] > threshold).astype(np.uint8)
-    return np.where(probability.max(axis=1) > threshold, probability.argmax(axis=1) + 1, 0).astype(np.uint8)
+def _told_classes(probability: FloatArray, prediction: Prediction, config: ModelConfig) -> dict[str, Any]:
+    """What a finding says of its class, from the probabilities (K, N) of its parts; nothing with one class."""
+    if len(config.labels) == 1 or config.inference.class_of != "lesion":
+        return {}
+    told = class_answer(lesion_logits(probability), config.class_names, prediction.calibration)
+    return {"class_probabilities": told[0], "possible_labels": told[1]}
 
 
 def _components(
@@ -211,9 +251,8 @@ def _masked_lesion(region: Region, mask: npt.NDArray[np.bool_], sequence: Sequen
     )
 
 
-def _kept_boxes(prediction: Prediction, class_index: int, config: ModelConfig) -> list[list[FrameBox]]:
+def _kept_boxes(prediction: Prediction, class_index: int, config: ModelConfig, lowest: float) -> list[list[FrameBox]]:
     """Per frame the boxes of a class that have a size, score enough and lie on a frame that may hold a lesion."""
-    lowest = config.inference.score_threshold
     holds = prediction.presence >= config.inference.presence_threshold
     return [
         [b for b in boxes if held and b.class_index == class_index and b.score >= lowest and has_size(b.box)]

@@ -4,34 +4,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from monai.data.box_utils import non_max_suppression
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d, pad
+from torch.nn.functional import pad
 
+from .classification.calibration import Calibration
 from .configs import ModelConfig
+from .frame_boxes import LOWEST_BOX_SCORE, MAX_BOXES_PER_FRAME, FrameBox, decode_boxes, on_original
 from .networks.lesion_net import LesionOutput
 from .transforms.prepare import FrameGrid, prepare
-from .types import Box, FloatArray, Sequence
+from .types import FloatArray, Sequence
+
+__all__ = [
+    "LOWEST_BOX_SCORE",
+    "MAX_BOXES_PER_FRAME",
+    "FrameBox",
+    "Maps",
+    "Prediction",
+    "Predictor",
+    "Progress",
+    "frame_windows",
+    "mean_maps",
+    "mirrored",
+    "to_maps",
+]
 
 Progress = Callable[[float], None]
 """Called with the share done, 0..1."""
-MAX_BOXES_PER_FRAME = 20
-LOWEST_BOX_SCORE = 0.05
-
-
-@dataclass(frozen=True)
-class FrameBox:
-    """One detected box on one frame: pixels, class index (0-based) and score."""
-
-    box: Box
-    class_index: int
-    score: float
 
 
 @dataclass
@@ -70,6 +74,7 @@ class Prediction:
         study: Probability that the study holds each class, (K,), or None.
         attention: Weight of each frame, (T,), or None.
         modality_weights: Weight of each image channel on each frame, (T, C), or None from a network without fusion.
+        calibration: What makes probabilities of lesion classes mean what they say; it comes with the weights.
     """
 
     mask: FloatArray
@@ -78,6 +83,7 @@ class Prediction:
     study: FloatArray | None
     attention: FloatArray | None
     modality_weights: FloatArray | None = None
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 class Predictor:
@@ -87,10 +93,18 @@ class Predictor:
         config: The model.
         network: Built by :func:`lib.registry.build_network`, weights loaded.
         device: Where it runs.
+        calibration: Of the lesion classes, from the header of the weights; None for none.
     """
 
-    def __init__(self, config: ModelConfig, network: nn.Module, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        network: nn.Module,
+        device: torch.device | str = "cpu",
+        calibration: Calibration | None = None,
+    ) -> None:
         self.config = config
+        self.calibration = calibration or Calibration()
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
 
@@ -152,49 +166,25 @@ class Predictor:
         presence = mask.max(axis=(1, 2, 3)) if maps.presence is None else maps.presence.cpu().numpy()
         holds = presence >= self.config.inference.presence_threshold
         boxes = tuple(
-            _on_original(frame, grid) if held else ()
-            for frame, held in zip(self.decode_boxes(maps), holds, strict=True)
+            on_original(frame, grid) if held else () for frame, held in zip(self.decode_boxes(maps), holds, strict=True)
         )
         mask = mask if holds.all() else mask * holds[:, None, None, None]
-        per_study = (maps.study, maps.attention, maps.modality_weights)
-        return Prediction(mask, boxes, presence, *map(_numpy, per_study))
+        return Prediction(
+            mask,
+            boxes,
+            presence,
+            study=_numpy(maps.study),
+            attention=_numpy(maps.attention),
+            modality_weights=_numpy(maps.modality_weights),
+            calibration=self.calibration,
+        )
 
     def decode_boxes(self, maps: Maps) -> list[list[FrameBox]]:
-        """Read boxes off the centre heatmaps: local maxima, then non-maximum suppression per frame and class."""
+        """Read boxes in network pixels off the centre heatmaps; see :func:`lib.frame_boxes.decode_boxes`."""
         if maps.heatmap is None or maps.log_size is None or maps.offset is None:
             return [[] for _ in range(len(maps.mask))]
         stride = int(self.network.get_submodule("box_head").stride)  # type: ignore[arg-type]
-        heatmap = maps.heatmap.float()
-        peaks = (heatmap == max_pool2d(heatmap, 3, stride=1, padding=1)) & (heatmap >= LOWEST_BOX_SCORE)
-        return [
-            self._frame_boxes(heatmap[t], peaks[t], maps.log_size[t].float(), maps.offset[t].float(), stride)
-            for t in range(len(heatmap))
-        ]
-
-    def _frame_boxes(
-        self, heatmap: Tensor, peaks: Tensor, log_size: Tensor, offset: Tensor, stride: int
-    ) -> list[FrameBox]:
-        """One frame: heatmap and peaks (K, h, w), log_size and offset (2, h, w) -> boxes in network pixels."""
-        found: list[FrameBox] = []
-        for k in range(len(heatmap)):
-            y, x = torch.nonzero(peaks[k], as_tuple=True)
-            if len(y) == 0:
-                continue
-            center = torch.stack([x, y], 1) + offset[:, y, x].T
-            half = log_size[:, y, x].T.clamp(max=6).exp() / 2
-            boxes = torch.cat([center - half, center + half], 1) * stride
-            scores = heatmap[k, y, x]
-            keep = non_max_suppression(boxes, scores, self.config.inference.nms_iou, MAX_BOXES_PER_FRAME)
-            for i in keep:
-                x0, y0, x1, y1 = boxes[i].tolist()
-                found.append(FrameBox((x0, y0, x1, y1), k, float(scores[i])))
-        return sorted(found, key=lambda b: -b.score)
-
-
-def _on_original(boxes: list[FrameBox], grid: FrameGrid) -> tuple[FrameBox, ...]:
-    """Move a frame's boxes to original pixels; what lies beyond the frame's edge is left out."""
-    moved = (FrameBox(grid.box_to_original(b.box), b.class_index, b.score) for b in boxes)
-    return tuple(b for b in moved if b.box[2] > b.box[0] and b.box[3] > b.box[1])
+        return decode_boxes(maps.heatmap, maps.log_size, maps.offset, stride, self.config.inference)
 
 
 def frame_windows(n_frames: int, longest: int) -> list[slice]:
@@ -242,23 +232,23 @@ def mirrored(maps: Maps) -> Maps:
 def mean_maps(parts: list[Maps]) -> Maps:
     """Average of several predictions of the same frames."""
     values: dict[str, Any] = {}
-    for field in fields(Maps):
-        tensors = [getattr(part, field.name) for part in parts]
-        values[field.name] = None if tensors[0] is None else torch.stack(tensors).mean(0)
+    for one in fields(Maps):
+        tensors = [getattr(part, one.name) for part in parts]
+        values[one.name] = None if tensors[0] is None else torch.stack(tensors).mean(0)
     return Maps(**values)
 
 
 def _merge(parts: list[Maps], windows: list[slice], n_frames: int) -> Maps:
     """Average overlapping windows frame by frame; study classes by their maximum, attention renormalised."""
     values: dict[str, Any] = {}
-    for field in fields(Maps):
-        tensors = [getattr(part, field.name) for part in parts]
+    for one in fields(Maps):
+        tensors = [getattr(part, one.name) for part in parts]
         if tensors[0] is None:
-            values[field.name] = None
-        elif field.name == "study":
-            values[field.name] = torch.stack(tensors).amax(0)
+            values[one.name] = None
+        elif one.name == "study":
+            values[one.name] = torch.stack(tensors).amax(0)
         else:
-            values[field.name] = _average(tensors, windows, n_frames)
+            values[one.name] = _average(tensors, windows, n_frames)
     if (attention := values["attention"]) is not None:
         values["attention"] = attention / attention.sum()
     return Maps(**values)

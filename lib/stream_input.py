@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .configs import InputConfig
-from .transforms.prepare import FrameGrid, content_on, foreground, resample, resampled_size
+from .transforms.prepare import FrameGrid, content_on, foreground, in_range, resample, resampled_size
 from .types import FloatArray, InputError
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
@@ -184,7 +184,7 @@ class StreamPreparation:
             self._squares[:] = np.square(self.given.std)
 
     def __call__(self, frame: FloatArray) -> npt.NDArray[np.float32]:
-        """(C, H, W) in the sender's intensities -> (1, C, h, w) on :attr:`grid`, z-scored and clipped.
+        """(C, H, W) in the sender's intensities -> (1, C, h, w) on :attr:`grid`, scaled and clipped.
 
         Raises:
             InputError: If the frame has another shape than was announced.
@@ -194,6 +194,8 @@ class StreamPreparation:
             raise InputError(f"a frame has shape {frame.shape}; announced was {expected}")
         y0, y1, x0, x1 = self.grid.crop
         cropped = resample(frame[None], self.grid.resampled)[..., y0:y1, x0:x1]
+        if self.config.intensity_range is not None:
+            return in_range(cropped, self.config)
         if self._learned < self.given.statistics_frames:
             self._learn(cropped)
         std = np.sqrt(self._squares / np.maximum(self._count, 1))

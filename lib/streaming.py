@@ -38,6 +38,8 @@ class FrameResult:
         study: Probability that the frames so far hold each class; empty where the model does not say.
         findings: Best first; ``boxes`` and ``frame_scores`` hold this frame only, ``track_id`` is the lesion over time.
         confirmed: Tracks among these that were seen often enough to be no noise.
+        born: Tracks that this frame has confirmed.
+        lost: Confirmed tracks that have been without a finding for too long; their ids do not come again.
     """
 
     frame: int
@@ -47,6 +49,8 @@ class FrameResult:
     study: dict[str, float]
     findings: tuple[Finding, ...]
     confirmed: frozenset[int] = frozenset()
+    born: tuple[int, ...] = ()
+    lost: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain JSON values; a finding has one ``box``, and no place in the patient."""
@@ -57,6 +61,11 @@ class FrameResult:
             "attention": None if self.attention is None else round(self.attention, 4),
             "study": {name: round(value, 4) for name, value in self.study.items()},
             "findings": [self._finding(finding) for finding in self.findings],
+            "events": [
+                {"kind": kind, "track_id": track}
+                for kind, tracks in (("born", self.born), ("lost", self.lost))
+                for track in tracks
+            ],
         }
 
     def _finding(self, finding: Finding) -> dict[str, Any]:
@@ -110,8 +119,7 @@ class FrameStream:
         """Forget the frames so far: what comes next is another sequence. Track ids start again."""
         self.prepare.reset()
         self._states: list[StreamState | None] = [None] * (2 if self._config.inference.flip_tta else 1)
-        lowest = self._config.inference.score_threshold  # what is reported is followed
-        self._tracker = CausalTracker(TrackerRules(sure_score=lowest, unsure_score=min(0.1, lowest)))
+        self._tracker = CausalTracker(TrackerRules.reporting(self._config.inference.score_threshold))
 
     def read_frame(self, data: bytes) -> FloatArray:
         """A frame as it was sent -> (C, H, W).
@@ -145,6 +153,8 @@ class FrameStream:
             {} if study is None else {n: float(p) for n, p in zip(self._config.class_names, study, strict=True)},
             tuple(_at(finding, number, track) for finding, track in zip(findings, tracks.candidates, strict=True)),
             frozenset(track for track in tracks.ids if track is not None),
+            tracks.started,
+            tracks.ended,
         )
 
     @torch.inference_mode()

@@ -15,16 +15,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .errors import InputError as InputError
+from .report_types import Report as Report
+from .report_types import ReportStatus as ReportStatus
+from .report_types import Sentence as Sentence
+
 FloatArray = npt.NDArray[np.floating[Any]]
 MaskArray = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 """Box on one frame: (x0, y0, x1, y1) in pixels, outer pixel edges (a single pixel has x1 - x0 = 1)."""
 Box3d = tuple[float, float, float, float, float, float]
 """Box in space: (x0, y0, z0, x1, y1, z1) in LPS mm."""
-
-
-class InputError(ValueError):
-    """The caller's input cannot be used. The message says what is wrong, with which file or id, and what to do."""
 
 
 class SequenceKind(StrEnum):
@@ -239,6 +240,10 @@ class Finding:
         source: Who or what found it.
         score_std: Standard deviation of the score where the model gives one, else None.
         track_id: The lesion's identity across frames and visits, where tracking ran.
+        class_probabilities: By class name, sums to 1; calibrated where the weights bring a calibration. Empty from a
+            model with one class.
+        possible_labels: Classes that cannot be left out at the weights' error rate; all of them means "not sure".
+            Empty where the weights bring no calibration.
     """
 
     id: int
@@ -252,16 +257,22 @@ class Finding:
     source: Source = field(default_factory=Source)
     score_std: float | None = None
     track_id: int | None = None
+    class_probabilities: dict[str, float] = field(default_factory=dict)
+    possible_labels: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the finding as plain JSON values; frame indices become string keys."""
+        """Return the finding as plain JSON values; frame indices become string keys, classes stand there if told."""
         data = asdict(self)
         data["boxes"] = {str(t): [round(v, 2) for v in box] for t, box in self.boxes.items()}
         data["frame_scores"] = {str(t): round(score, 4) for t, score in self.frame_scores.items()}
         data["box_lps_mm"] = [round(v, 3) for v in self.box_lps_mm]
         data["center_lps_mm"] = [round(v, 3) for v in self.center_lps_mm]
         data["score"] = round(self.score, 4)
-        return data
+        told = {
+            "class_probabilities": {name: round(value, 4) for name, value in self.class_probabilities.items()},
+            "possible_labels": list(self.possible_labels),
+        }
+        return {key: value for key, value in {**data, **told}.items() if value or key not in told}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Finding:
@@ -279,9 +290,12 @@ class Finding:
 
 
 _FINDING_KEYS = frozenset(Finding.__dataclass_fields__)
+_MEASURED_ANEW = "growth"
+"""What an answer may say beside a finding, and what is not kept: it depends on the patient's other visits."""
 
 
 def _finding_values(data: dict[str, Any]) -> dict[str, Any]:
+    data = {key: value for key, value in data.items() if key != _MEASURED_ANEW}
     if unknown := sorted(set(data) - _FINDING_KEYS):
         raise ValueError(f"unknown keys {unknown}")
     values = {
@@ -298,9 +312,17 @@ def _finding_values(data: dict[str, Any]) -> dict[str, Any]:
             for name, m in data.get("measurements", {}).items()
         },
         "source": Source(**{str(k): str(v) for k, v in data.get("source", {}).items()}),
+        "class_probabilities": {str(name): float(p) for name, p in data.get("class_probabilities", {}).items()},
+        "possible_labels": tuple(str(name) for name in data.get("possible_labels", ())),
     }
-    if not np.isfinite([values["score"], *values["box_lps_mm"], *values["center_lps_mm"]]).all():
-        raise ValueError("score, box_lps_mm and center_lps_mm must be finite numbers")
+    numbers = [
+        values["score"],
+        *values["class_probabilities"].values(),
+        *values["box_lps_mm"],
+        *values["center_lps_mm"],
+    ]
+    if not np.isfinite(numbers).all():
+        raise ValueError("score, class_probabilities, box_lps_mm and center_lps_mm must be finite numbers")
     return values
 
 
@@ -309,77 +331,3 @@ def _numbers(values: Any, count: int) -> Any:
     if len(numbers) != count or not np.isfinite(numbers).all():
         raise ValueError(f"expected {count} finite numbers, got {values}")
     return numbers
-
-
-class ReportStatus(StrEnum):
-    """How far a report has come."""
-
-    DRAFT = "draft"
-    CORRECTED = "corrected"
-    SIGNED = "signed"
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """One sentence with its evidence.
-
-    Attributes:
-        text: The sentence.
-        finding_ids: The findings it speaks of; empty and ``supported`` False when none backs its facts.
-        confidence: In [0, 1].
-        supported: False marks a sentence whose facts no finding supports; it is never shown as a fact.
-    """
-
-    text: str
-    finding_ids: tuple[int, ...] = ()
-    confidence: float = 1.0
-    supported: bool = True
-
-
-@dataclass(frozen=True)
-class Report:
-    """A report by section (``indication``, ``comparison``, ``findings``, ``impression``).
-
-    Attributes:
-        sections: Sentences by section, in order.
-        status: How far it has come.
-        author: The model or person that wrote or signed it.
-        changed_at: ISO 8601 date and time of the last change.
-    """
-
-    sections: dict[str, tuple[Sentence, ...]]
-    status: ReportStatus = ReportStatus.DRAFT
-    author: str = ""
-    changed_at: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as plain JSON values."""
-        sections = {
-            name: [{**asdict(s), "finding_ids": list(s.finding_ids)} for s in sentences]
-            for name, sentences in self.sections.items()
-        }
-        return {**asdict(self), "sections": sections, "status": self.status.value}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Report:
-        """Build a report from :meth:`to_json`'s values.
-
-        Raises:
-            InputError: If a value is missing or of the wrong type.
-        """
-        try:
-            sections = {str(name): tuple(_sentence(s) for s in part) for name, part in data["sections"].items()}
-            status = ReportStatus(data.get("status", "draft"))
-            return cls(sections, status, str(data.get("author", "")), str(data.get("changed_at", "")))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"report: {reason}") from error
-
-
-def _sentence(data: dict[str, Any]) -> Sentence:
-    return Sentence(
-        text=str(data["text"]),
-        finding_ids=tuple(int(i) for i in data.get("finding_ids", ())),
-        confidence=float(data.get("confidence", 1.0)),
-        supported=bool(data.get("supported", True)),
-    )

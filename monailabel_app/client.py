@@ -86,3 +86,25 @@ def _detail(response: requests.Response) -> str:
         return str(response.json()["detail"])
     except (ValueError, KeyError, TypeError):
         return response.text[:200]
+
+
+def follow(server: Server, model: str, image_id: str) -> dict[str, Any]:
+    """The lesions of a patient over all visits, as the model finds them at each.
+
+    Args:
+        server: A healthy server.
+        model: Its name in ``/info/``.
+        image_id: Of one of the visits.
+
+    Raises:
+        InputError: If the server gives no answer; the message is the server's.
+    """
+    address = f"{server.url}/followup/{model}/timeline"
+    try:
+        response = server.session.post(address, params={"image": image_id, "use": "model"}, timeout=INFER_LIMIT_S)
+    except requests.RequestException as error:
+        raise lib_module("types").InputError(f"no follow-up: no answer ({error})") from error
+    if not response.ok:
+        raise lib_module("types").InputError(f"no follow-up: HTTP {response.status_code}: {_detail(response)}")
+    timeline: dict[str, Any] = response.json()
+    return timeline

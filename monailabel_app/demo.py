@@ -18,16 +18,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from .client import infer, server_info
+from .demo_followup import FOLLOWER, FollowUp, follow_up, in_words, patients_with_visits
 from .patients import Patient, is_volume, own_patients, phantom_patients
 from .process import Server, launch_server, signals_end_the_block
 from .roots import APP_DIR, CONFIGS_DIR, lib_module
-from .tables import models_table, results_tables
+from .tables import followup_table, models_table, results_tables
 from .truth import Answer, Score, View, load_view, score
 
 if TYPE_CHECKING:
     from lib.configs import ModelConfig
 
-STEPS = 5
+STEPS = 6
 LESION_FINDERS = ("segmentation", "detection")
 """Types of models that the demo patients are for."""
 PLAIN_WIDTH = 120
@@ -148,8 +149,26 @@ def _try_models(server: Server, patients: list[Patient], options: Options, steps
         if answer.error:
             steps.console.print(f"[red]{answer.model} on {answer.view.patient.name}:[/red] {escape(answer.error)}")
     _tell_warnings(answers, steps.console)
-    _draw_all(rows, options.folder / "pictures", steps)
+    followed = _follow_all(server, models, answers, steps)
+    _draw_all(rows, followed, options.folder / "pictures", steps)
     return answers
+
+
+def _follow_all(server: Server, models: dict[str, str], answers: list[Answer], steps: Steps) -> list[FollowUp]:
+    """Ask for the timelines of phantom patients with several visits; prints the truth beside what was measured."""
+    views = {answer.view.patient.image_id: answer.view for answer in answers}
+    patients = patients_with_visits(views.values()) if FOLLOWER in models else {}
+    found = []
+    with steps.step("Follow-up through the REST interface") as progress:
+        for name, visits in progress.track(patients.items(), description="comparing visits"):
+            found.append(follow_up(server, name, visits))
+        if not patients:
+            steps.console.print("      no patient with several visits and known lesions")
+    for one in found:
+        steps.console.print(followup_table(one))
+        for text in (*in_words(one), *one.warnings):
+            steps.console.print(f"      [yellow]note:[/yellow] {escape(text)}")
+    return found
 
 
 def _tell_warnings(answers: list[Answer], console: Console) -> None:
@@ -165,7 +184,7 @@ def _config(model: str) -> ModelConfig:
 
 
 def _infer_all(server: Server, models: dict[str, str], patients: list[Patient], steps: Steps) -> list[Answer]:
-    """Every model on every patient that can be read.
+    """Every model on every patient that can be read and that it was made for.
 
     Raises:
         InputError: If none can be read.
@@ -175,9 +194,11 @@ def _infer_all(server: Server, models: dict[str, str], patients: list[Patient], 
         views = _views(patients, _config(next(iter(models))), steps.console)
         task = progress.add_task("", total=len(models) * len(views))
         for model, kind in models.items():
+            config = _config(model)
             for view in views:
                 progress.update(task, description=escape(f"{model} on {view.patient.name}"))
-                answers.append(infer(server, model, kind, view))
+                if not lib_module("transforms.load").misfit(view.modality, config.input):
+                    answers.append(infer(server, model, kind, view))
                 progress.advance(task)
     return answers
 
@@ -200,9 +221,13 @@ def _scored(answer: Answer) -> Score:
     return Score(0) if answer.error else score(answer, _config(answer.model).inference.min_volume_ml)
 
 
-def _draw_all(rows: list[tuple[Answer, Score]], folder: Path, steps: Steps) -> None:
+def _draw_all(rows: list[tuple[Answer, Score]], followed: list[FollowUp], folder: Path, steps: Steps) -> None:
     with steps.step(f"Pictures in {escape(str(folder))}") as progress:
+        from .followup_pictures import draw_followup
         from .pictures import draw
+
+        for one in followed:
+            draw_followup(one, folder / f"{_file_name(one.patient)}-followup.png")
 
         for answer, found in progress.track(rows, description="drawing"):
             if not answer.error:

@@ -14,14 +14,14 @@ from .roots import lib_module
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 """What the folder store lists as volumes."""
-FORMAT = 2
+FORMAT = 3
 """Raised when the phantoms change, so that a demo folder of an earlier release is made anew."""
 EXPECTED = (
     f"Expected image files ({', '.join(IMAGE_SUFFIXES)}) in the folder itself with masks in labels/final, or DICOM "
     "files in folders of any depth; `lesionloop doctor FOLDER` tells what a folder holds"
 )
-VISIT_DAYS, GROWTH = (0, 120), (1.0, 1.6)
-SEEDS = {"phantom-a": 12, "phantom-b": 3, "phantom-healthy": 5}
+VISIT_DAYS, GROWTH = (0, 120, 300), (1.0, 1.5, 2.4)
+SEEDS = {"phantom-a": 1, "phantom-b": 3, "phantom-healthy": 5}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _series_uid(folder: Path) -> str:
 def _stacks() -> Any:
     """The phantoms in order of name; made one by one."""
     phantom = lib_module("phantom")
-    yield from phantom.head_visits(SEEDS["phantom-a"], VISIT_DAYS, GROWTH, n_lesions=2)
+    yield from phantom.head_visits(SEEDS["phantom-a"], VISIT_DAYS, GROWTH, n_lesions=2, new_lesion=True)
     yield phantom.head_stack(SEEDS["phantom-b"])
     yield phantom.head_stack(SEEDS["phantom-healthy"], n_lesions=0)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lib.versions import VersionRecord
 
     from .benchmarks import ReadingBenchmark
+    from .demo_followup import FollowUp, TrueLesion
 
 NONE = "-"
 STAGES = ("read", "infer", "post", "write")
@@ -70,6 +71,37 @@ def _count_cells(score: Score) -> list[str]:
 def _time_cells(answer: Answer) -> list[str]:
     latencies = answer.params.get("latencies", {})
     return [*(_number(latencies.get(stage), 2) for stage in STAGES), _number(answer.seconds, 2)]
+
+
+def followup_table(found: FollowUp) -> Table:
+    """A line per true lesion: its volume at each visit, its change and where it has spread to, true and measured."""
+    caption = (
+        "true / measured. ml: volume; change: from the first to the last visit, +-: standard uncertainty; spread: side "
+        f"of the patient that has moved outwards farthest; {NONE}: not there, not found, or too little to tell."
+    )
+    title = f"Follow-up of {escape(found.patient)}"
+    table = Table(title=title, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("lesion")
+    for number, day in enumerate(found.days, start=1):
+        table.add_column(f"visit {number}\nday {day:.0f}, ml", justify="right", no_wrap=True)
+    table.add_column("\nchange, %", justify="right", no_wrap=True)
+    table.add_column("\nspread to", no_wrap=True)
+    for lesion in found.lesions:
+        sizes = zip(lesion.true_ml, lesion.found_ml, strict=True)
+        cells = [f"{_number(true, 1)} / {_number(measured, 1)}" for true, measured in sizes]
+        spread = f"{lesion.true_spread or NONE} / {lesion.found_spread or NONE}"
+        table.add_row(str(lesion.number), *cells, _change_cell(lesion), spread)
+    responses = zip(found.true_response, found.found_response, strict=True)
+    table.add_section()
+    table.add_row("RECIST", NONE, *(f"{true} / {measured}" for true, measured in responses), "", "")
+    return table
+
+
+def _change_cell(lesion: TrueLesion) -> str:
+    measured = NONE
+    if lesion.found_percent is not None:
+        measured = f"{lesion.found_percent:+.0f} +- {lesion.found_percent_error:.0f}"
+    return f"{NONE if lesion.true_percent is None else format(lesion.true_percent, '+.0f')} / {measured}"
 
 
 def models_table(info: Mapping[str, Any]) -> Table:
@@ -143,7 +175,9 @@ def evaluation_table(result: Mapping[str, Any]) -> Table:
 def _evaluation_caption(result: Mapping[str, Any]) -> str:
     """The pooled numbers with their 95 % intervals over patients."""
     shown = []
-    for key in ("dice", "slice_auc", "ap10", "ap30", "ap50", "froc", "false_positive_slices_per_volume"):
+    keys = ("dice", "slice_auc", "ap10", "ap30", "ap50", "froc", "false_positive_slices_per_volume")
+    of_classes = [key for key in result if key.startswith("class_") and f"{key}_ci95" in result]
+    for key in (*keys, *of_classes):
         interval = result.get(f"{key}_ci95")
         spread = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
         shown.append(f"{key} {_number(result[key], 3)}{spread}")

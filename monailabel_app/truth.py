@@ -33,12 +33,14 @@ class View:
         frames: (T, H, W).
         geometry: Of the image file.
         truth: (T, H, W), non-zero in a lesion, or None.
+        modality: DICOM's; empty where the file does not say.
     """
 
     patient: Patient
     frames: Volume
     geometry: VolumeGeometry
     truth: Volume | None
+    modality: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,9 @@ def load_view(patient: Patient, config: ModelConfig) -> View:
         InputError: If one of them cannot be read.
     """
     load = lib_module("transforms.load")
-    sequence, geometry = load.load_sequence(patient.image, config.input)
-    truth = None if patient.truth is None else load.load_label(patient.truth, geometry)
-    return View(patient, sequence.frames[:, 0], geometry, truth)
+    study = load.load_study(patient.image, config.input)
+    truth = None if patient.truth is None else load.load_label(patient.truth, study.geometry)
+    return View(patient, study.sequence.frames[:, 0], study.geometry, truth, study.modality)
 
 
 def score(answer: Answer, min_volume_ml: float) -> Score:
@@ -103,7 +105,7 @@ def score(answer: Answer, min_volume_ml: float) -> Score:
     if view.truth is None:
         return Score(len(found), found_ml=found_ml)
     there = true_lesions(view, min_volume_ml)
-    overlaps = _overlaps(found, there)
+    overlaps = box_overlaps(found, there) >= HIT_IOU
     return Score(
         found=len(found),
         there=len(there),
@@ -134,14 +136,13 @@ def _box_lps(region: tuple[slice, slice, slice], view: View) -> Box3d:
     return box
 
 
-def _overlaps(found: list[Box3d], there: list[Box3d]) -> npt.NDArray[np.bool_]:
-    """Which found box overlaps which true one by at least :data:`HIT_IOU`, (found, there)."""
+def box_overlaps(found: list[Box3d], there: list[Box3d]) -> npt.NDArray[np.floating[Any]]:
+    """3D IoU of each found box with each true one, (found, there)."""
     from monai.data.box_utils import box_iou
 
     if not found or not there:
-        return np.zeros((len(found), len(there)), bool)
-    overlaps: npt.NDArray[np.bool_] = box_iou(np.asarray(found), np.asarray(there)) >= HIT_IOU
-    return overlaps
+        return np.zeros((len(found), len(there)))
+    return np.asarray(box_iou(np.asarray(found, float), np.asarray(there, float)))
 
 
 def _dice(pred: Volume, truth: Volume) -> float | None:

@@ -14,7 +14,7 @@ from lib.candidates import (
     true_frame_boxes,
     true_lesions,
 )
-from lib.configs import load_config
+from lib.configs import InferenceConfig, load_config
 from lib.findings import find_lesions
 from lib.phantom import head_stack
 from lib.predictor import FrameBox, Prediction
@@ -77,15 +77,35 @@ def test_an_empty_mask_has_no_boxes_but_their_shape():
 def test_each_pixel_belongs_to_its_most_probable_class():
     probability = np.zeros((1, 2, 1, 3))
     probability[0, :, 0] = [[0.6, 0.9, 0.2], [0.8, 0.7, 0.3]]
-    assert predicted_mask(probability, 0.5)[0, :, 0].tolist() == [[False, True, False], [True, False, False]]
+    by_pixel = predicted_mask(probability, InferenceConfig(class_of="pixel"))
+    assert by_pixel[0, :, 0].tolist() == [[False, True, False], [True, False, False]]
+    whole = predicted_mask(probability, InferenceConfig())  # they touch: odds .9 / .7 speak louder than .6 / .8
+    assert whole[0, :, 0].tolist() == [[True, True, False], [False, False, False]]
+
+
+def test_a_lesion_of_several_classes_is_one_candidate_with_the_score_of_its_finding():
+    probability = np.zeros((3, 2, 20, 20), np.float32)
+    probability[1, 0, 2:10, 2:10] = 0.8
+    probability[1, 1, 4:6, 4:6] = 0.9  # a core
+    probability[1, 0, 4:6, 4:6] = 0.3
+    probability[1, 1, 14:18, 14:18] = 0.2  # faint
+    config = replace(config_for("segmentation"), labels={"halo": 1, "core": 2})
+    prediction, sequence = prediction_of(probability), sequence_for((3, 20, 20))
+    _, findings = find_lesions(prediction, sequence, config, Source())
+    found = predicted_lesions(prediction, findings, sequence, config)
+    assert found.boxes.tolist() == [[2, 2, 1, 10, 10, 2], [14, 14, 1, 18, 18, 2]]
+    assert found.classes.tolist() == [0, 1]
+    assert found.scores[0] == pytest.approx(findings[0].score)
+    parts = replace(config, inference=replace(config.inference, class_of="pixel"))
+    assert len(find_lesions(prediction, sequence, parts, Source())[1]) == 2
 
 
 def test_faint_components_do_not_touch_the_mask():
     probability = np.zeros((1, 1, 6, 12), np.float32)
     probability[0, 0, 1, 1:4] = [0.3, 0.9, 0.3]  # the halo of a lesion
     probability[0, 0, 4, 8:10] = 0.2
-    mask = predicted_mask(probability, 0.5)
-    assert np.argwhere(faint_mask(mask, probability)).tolist() == [[0, 0, 4, 8], [0, 0, 4, 9]]
+    mask = predicted_mask(probability, InferenceConfig())
+    assert np.argwhere(faint_mask(mask, probability, InferenceConfig())).tolist() == [[0, 0, 4, 8], [0, 0, 4, 9]]
 
 
 def test_segmentation_scores_are_those_of_the_findings(phantom):

@@ -48,6 +48,10 @@ def test_class_names_follow_the_labelmap_values(tmp_path: Path) -> None:
         ("inference: {max_frames: 0}\n", "key 'inference.max_frames'"),
         ("training: [1, 2]\n", "key 'training'"),
         ("input: {channels: [t1, flair]}\n", "in_channels is 1"),
+        ("input: {intensity_range: [400, -1000]}\n", "intensity_range needs a low"),
+        ("training: {class_balance: 2}\n", "key 'training.class_balance'"),
+        ("training: {class_loss: dice}\n", "key 'training.class_loss'"),
+        ("inference: {class_of: voxel}\n", "key 'inference.class_of'"),
         ("network: {map_recurrence: {cell: conv_gru, level: 5}}\n", "levels 0..4"),
     ],
 )

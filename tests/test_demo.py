@@ -17,17 +17,22 @@ import psutil
 import pytest
 import requests
 from PIL import Image
+from scipy import ndimage
 
 from lib.configs import load_configs
-from lib.phantom import head_stack, write_dicom, write_nifti
+from lib.followup import recist_response
+from lib.phantom import head_stack, head_visits, write_dicom, write_nifti
 from lib.registry import build_network
 from lib.types import InputError
 from lib.versions import VersionStore
 from monailabel_app.demo import _config
+from monailabel_app.demo_followup import in_words, patients_with_visits, set_against, true_timeline
+from monailabel_app.followup_pictures import draw_followup
 from monailabel_app.patients import Patient, own_patients, phantom_patients
 from monailabel_app.pictures import frames_to_show, summary
 from monailabel_app.process import address, check_port, free_port, start_server
 from monailabel_app.roots import CONFIGS_DIR, ROOT
+from monailabel_app.tables import followup_table
 from monailabel_app.truth import Answer, Score, View, load_view, score, true_lesions
 
 MODELS = ("mr_lesion_detection", "mr_lesion_segmentation")
@@ -62,6 +67,7 @@ def model_dir(tmp_path_factory) -> Path:
 
 def demo_command(folder: Path, model_dir: Path, port: int, *options: str) -> list[str]:
     settings = ["--folder", str(folder), "--port", str(port), "--conf", f"model_dir={model_dir}"]
+    settings += ["--conf", f"models={','.join(MODELS)}"]  # a NIfTI file does not say for which models it is
     return [*COMMAND, "demo", *settings, *options]
 
 
@@ -154,11 +160,19 @@ def wait_for(condition, limit_s: float = 30):
 def test_phantoms_are_made_once(tmp_path):
     made = []
     patients = phantom_patients(tmp_path, lambda done, total: made.append((done, total)))
-    assert made == [(0, 4), (1, 4), (2, 4), (3, 4)]
-    assert [p.name for p in patients] == ["phantom-a__visit1", "phantom-a__visit2", "phantom-b", "phantom-healthy"]
-    lesions = [len(true_lesions(load_view(p, _config(MODELS[1])), 0.05)) for p in patients]
-    assert lesions[:2] == [2, 2]
-    assert lesions[3] == 0
+    assert made == [(0, 5), (1, 5), (2, 5), (3, 5), (4, 5)]
+    visits = [f"phantom-a__visit{number}" for number in (1, 2, 3)]
+    assert [p.name for p in patients] == [*visits, "phantom-b", "phantom-healthy"]
+    views = [load_view(p, _config(MODELS[1])) for p in patients]
+    assert [len(true_lesions(view, 0.05)) for view in views[:3]] == [2, 3, 3]
+    assert true_lesions(views[4], 0.05) == []
+    assert {name: len(found) for name, found in patients_with_visits(views).items()} == {"phantom-a": 3}
+    truth = true_timeline(views[:3], (0, 120, 300))
+    assert [set(seen.visit for seen in track.observations) for track in truth.tracks] == [{0, 1, 2}, {0, 1, 2}, {1, 2}]
+    grown = [track.trend.overall.percent for track in truth.tracks]
+    assert grown == pytest.approx([140, 140, 60], abs=8), (
+        "the phantom grows to 2.4 times its size, the new lesion by 1.6"
+    )
     assert not (tmp_path / "studies" / "labels").exists()
     assert phantom_patients(tmp_path, lambda *_: pytest.fail("made again")) == patients
     corrected = tmp_path / "studies" / "labels" / "final" / "phantom-b.nii.gz"
@@ -277,3 +291,99 @@ def test_pictures_show_the_frames_with_lesions(answer):
     empty = np.zeros_like(answer.mask)
     healthy = replace(answer, view=replace(answer.view, truth=empty), mask=empty)
     assert frames_to_show(healthy) == [2, 3, 4, 5]
+
+
+DAYS, FACTORS = (0, 90, 200), (1.0, 1.5, 2.2)
+
+
+@pytest.fixture(scope="module")
+def visits(tmp_path_factory) -> list[View]:
+    """Three visits of a small phantom with two lesions."""
+    folder = tmp_path_factory.mktemp("visits")
+    stacks = head_visits(
+        4, DAYS, FACTORS, n_frames=10, size=96, spacing_mm=(2.5, 2.5, 8.0), n_lesions=2, new_lesion=False
+    )
+    views = []
+    for number, stack in enumerate(stacks, start=1):
+        name = f"p__visit{number}"
+        patient = Patient(name, folder / f"{name}.nii.gz", folder / f"{name}-truth.nii.gz", name)
+        write_nifti(stack, patient.image, patient.truth)
+        views.append(load_view(patient, _config(MODELS[1])))
+    return views
+
+
+def answered(views: list[View], shown: list[View] | None = None) -> dict:
+    """What a server says that finds what ``shown`` holds, by default the truth."""
+    timeline = true_timeline(shown or views, DAYS)
+    classes = [None, *(one.response.value for one in recist_response(timeline).visits)]
+    visits = [
+        {
+            "image": view.patient.image_id,
+            "days": float(DAYS[k]),
+            "response": classes[k],
+            "findings": [finding.to_json() for finding in timeline.findings_at(k)],
+        }
+        for k, view in enumerate(views)
+    ]
+    return {"visits": visits, "tracks": timeline.to_json()["tracks"], "warnings": []}
+
+
+def test_a_perfect_follow_up_measures_what_is_true(visits):
+    found = set_against("p", visits, answered(visits))
+    assert len(found.lesions) == 2
+    for lesion in found.lesions:
+        assert lesion.found_ml == pytest.approx(lesion.true_ml, abs=1e-3)
+        assert lesion.true_percent == pytest.approx(120, abs=8)
+        assert lesion.found_percent == pytest.approx(lesion.true_percent, abs=0.1)
+        assert lesion.found_spread == lesion.true_spread
+    assert found.true_response == found.found_response
+    assert (found.false, in_words(found)) == ((), [])
+
+
+def test_what_the_model_misses_and_invents_is_said_in_words(visits, tmp_path):
+    parts = [np.flatnonzero(view.truth.any(axis=(1, 2))) for view in visits]
+    kept = visits[1].truth.copy()
+    numbered, count = ndimage.label(kept)
+    assert count == 2, parts
+    kept[numbered == 1] = 0  # missed at the second visit
+    kept[0, 2:8, 2:8] = 1  # and this one is not there
+    shown = [visits[0], replace(visits[1], truth=kept), visits[2]]
+    found = set_against("p", visits, answered(visits, shown))
+    missed = next(lesion for lesion in found.lesions if lesion.found_ml[1] is None)
+    assert missed.found_ml[0] is not None
+    assert missed.found_percent == pytest.approx(missed.true_percent, abs=0.1), "found again from the first visit"
+    assert in_words(found) == [
+        f"Lesion {missed.number}: the model missed it at visit 2.",
+        "1 of the lesions that the model reports is not there.",
+    ]
+    nothing = [replace(view, truth=np.zeros_like(view.truth)) for view in visits]
+    blind = set_against("p", visits, answered(visits, nothing))
+    assert [text.split(": ")[1] for text in in_words(blind)] == ["the model missed it at every visit."] * 2
+    for name, one in (("some", found), ("none", blind)):
+        draw_followup(one, tmp_path / f"{name}.png")
+        assert np.asarray(Image.open(tmp_path / f"{name}.png")).shape[1] > 500
+    table = followup_table(blind)
+    assert [column.header.split()[0] for column in table.columns][:2] == ["lesion", "visit"]
+    assert table.row_count == 3  # the lesions and the response
+
+
+def test_a_timeline_of_other_visits_is_refused(visits):
+    with pytest.raises(InputError, match="follows other visits of p"):
+        set_against("p", visits[:2], answered(visits))
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.timeout(900)
+def test_the_phantom_patient_s_true_growth_stands_beside_the_measured_one(tmp_path):
+    command = [*COMMAND, "demo", "--folder", str(tmp_path), "--port", str(free_port()), "--exit"]
+    command += ["--conf", f"model_dir={tmp_path / 'model'}"]
+    run = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=850, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    table = run.stdout.partition("Follow-up of phantom-a")[2].partition("true / measured.")[0]
+    lines = [line for line in table.splitlines() if re.match(r" *[123] ", line)]
+    assert len(lines) == 3
+    assert re.search(r"RECIST .*(CR|PR|SD|PD|NE) / (CR|PR|SD|PD|NE|non-CR/non-PD)", table)
+    assert all("/" in line for line in lines)
+    picture = np.asarray(Image.open(tmp_path / "pictures" / "phantom-a-followup.png"))
+    assert picture.shape[1] > 800

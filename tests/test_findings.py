@@ -107,9 +107,10 @@ def test_parts_that_touch_at_a_corner_are_one_lesion():
 def test_each_pixel_goes_to_its_most_probable_class():
     masks = np.stack([blob(probability=0.9), blob(where=(slice(2, 5), slice(10, 15), slice(12, 24)))], axis=1)
     masks[:, 1] *= 1.1
-    config = config_for("segmentation", labels={"core": 1, "edema": 2})
+    config = config_for("segmentation", labels={"core": 1, "edema": 2}, class_of="pixel")
     labelmap, found = find_lesions(prediction_of(masks), sequence_of(masks[:, 0]), config, SOURCE)
     assert {f.label for f in found} == {"core", "edema"}
+    assert all(not f.class_probabilities and not f.possible_labels for f in found)
     assert (labelmap[3, 12, 14], labelmap[3, 18, 14]) == (2, 1)
 
 

@@ -25,7 +25,8 @@ from lib.registry import build_network
 from lib.studies import CaseRef, find_labelled, patient_of
 from lib.trainers.cases import Case, WindowSampler, load_cases, split_by_patient
 from lib.trainers.fit import EpochReport, case_dices, fit, mean_dice, one_cycle
-from lib.trainers.folders import phantom_cases, train_on_folders
+from lib.trainers.folders import train_on_folders
+from lib.trainers.phantoms import phantom_cases
 from lib.types import InputError
 from lib.weights import load_weights, read_metadata
 
@@ -315,9 +316,11 @@ def test_short_sequences_are_padded_and_masked() -> None:
 
 def test_every_start_of_a_window_occurs() -> None:
     sampler = WindowSampler([case(frames=6, lesion=slice(0, 0))], model(window=4).training)
-    assert {sampler._start(6, np.array([], int)) for _ in range(60)} == {0, 1, 2}
+    assert {sampler._start(6, None) for _ in range(60)} == {0, 1, 2}
     sampler = WindowSampler([case(frames=6)], model(window=2, lesion_fraction=1.0).training)
-    assert {sampler._start(6, np.array([0, 5])) for _ in range(60)} == {0, 4}
+    ends = np.zeros((6, 1, 1), bool)
+    ends[[0, 5]] = True
+    assert {sampler._start(6, ends) for _ in range(60)} == {0, 4}
 
 
 # --- folders

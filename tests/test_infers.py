@@ -231,7 +231,7 @@ def test_params_of_a_segmentation(tmp_path):
     file, params = task({"image": str(tmp_path / "image.nii.gz"), "mask_threshold": 0, "score_threshold": "0"})
     assert json.loads(json.dumps(params)) == params
     assert set(params) == {
-        *("label_names", "findings", "presence", "attention", "study", "model", "version", "weights_sha256"),
+        *("label_names", "findings", "tracks", "presence", "attention", "study", "model", "version", "weights_sha256"),
         *("spacing_mm", "n_frames", "latencies", "kind", "positions", "position_unit", "affine_lps"),
         *("sop_instance_uids", "frame_numbers", "time_point", "part", "warnings", "modalities", "modality_weights"),
     }
@@ -246,6 +246,9 @@ def test_params_of_a_segmentation(tmp_path):
     assert sum(params["attention"]) == pytest.approx(1, abs=0.01)
     assert set(params["study"]) == {"lesion"}
     (finding,) = params["findings"]  # with a mask threshold of 0 everything is one lesion
+    (track,) = params["tracks"]
+    assert (track["id"], track["findings"], track["first_frame"], track["last_frame"]) == (1, [1], 0, 13)
+    assert finding["track_id"] == 1
     assert set(finding["measurements"]) == {"long_axis", "short_axis", "volume", "mean_intensity"}
     assert finding["source"]["version"] == "pretrained"
     assert (np.asarray(nib.load(file).dataobj) > 0).mean() > 0.3

@@ -138,6 +138,18 @@ def tight_boxes(pixels: np.ndarray) -> dict[str, Box]:
     return found
 
 
+def check_tracks(params: dict) -> None:
+    """Every finding is in one track, which is on the frames of its findings."""
+    by_id = {finding["id"]: finding for finding in params["findings"]}
+    assert sorted(i for track in params["tracks"] for i in track["findings"]) == sorted(by_id)
+    for track in params["tracks"]:
+        frames = sorted({int(t) for i in track["findings"] for t in by_id[i]["boxes"]})
+        assert (track["first_frame"], track["last_frame"], track["n_frames"]) == (frames[0], frames[-1], len(frames))
+        assert {by_id[i]["track_id"] for i in track["findings"]} == {track["id"]}
+        born = [event["frame"] for event in track["events"] if event["kind"] == "birth"]
+        assert born == ([frames[0]] if frames[0] > 0 else [])
+
+
 def test_a_mask_by_frames_has_the_voxels_of_each_finding(phantom, tmp_path):
     task = shipped("segmentation", tmp_path)
     file, params = task({"image": str(phantom / "head"), "frame_mask": True})
@@ -145,6 +157,8 @@ def test_a_mask_by_frames_has_the_voxels_of_each_finding(phantom, tmp_path):
     mask = params.pop("mask")
     assert {key for key in params if params[key] != plain[key]} <= {"latencies"}
     assert [part["finding"] for part in mask["parts"]] == [finding["id"] for finding in params["findings"]]
+    assert params["tracks"]
+    check_tracks(params)
     for finding in params["findings"]:
         assert tight_boxes(painted(mask, finding["id"])) == finding["boxes"]
     assert mask["sop_instance_uids"] == params["sop_instance_uids"]
@@ -173,6 +187,7 @@ def test_the_pixels_are_those_that_the_files_store(phantom, tmp_path, kind):
     _, usual = task({"image": str(phantom / "head"), "frame_mask": True})
     _, turned = task({"image": str(folder), "frame_mask": True})
     assert turned["sop_instance_uids"] == usual["sop_instance_uids"]
+    assert turned["tracks"] == usual["tracks"]
     assert turned["presence"] == pytest.approx(usual["presence"], abs=1e-3)
     height, width = head_stack(12).mask.shape[1:]
     for own, other in zip(turned["findings"], usual["findings"], strict=True):
@@ -210,6 +225,7 @@ def test_a_volume_that_models_cut_across_is_shown_as_stored(tmp_path):
     assert mask["sop_instance_uids"] == params["sop_instance_uids"]
     assert mask["sop_instance_uids"] == [str(dcmread(f).SOPInstanceUID) for f in reversed(files)]  # along the normal
     assert params["presence"] is None
+    check_tracks(params)
     assert np.array_equal(painted(mask), np.asarray(nib.load(file).dataobj).transpose(2, 1, 0))
     for finding in params["findings"]:
         for t, (x0, y0, x1, y1) in tight_boxes(painted(mask, finding["id"])).items():

@@ -25,7 +25,7 @@ def model(network: NetworkConfig | None = None, **inference: object) -> ModelCon
         labels={"a": 1, "b": 2},
         network=network or NetworkConfig(channels=(8, 8, 8), norm_groups=2),
         input=InputConfig(spacing_mm=1.5),
-        inference=InferenceConfig(**inference),
+        inference=InferenceConfig(**{"class_of": "pixel", **inference}),  # the boxes of a and b lie in each other
         name="test",
     )
 
@@ -218,15 +218,19 @@ def test_ideal_maps_decode_to_the_boxes_they_were_made_from(spacing, flip_tta: b
         assert scores == sorted(scores, reverse=True)
 
 
-def test_two_peaks_of_one_lesion_become_one_box() -> None:
-    predictor = Predictor(model(nms_iou=0.3, flip_tta=False), Ideal(lesions()))
+@pytest.mark.parametrize(
+    ("class_of", "expected"), [("lesion", [(0, 0.9, (0.9, 0.0))]), ("pixel", [(0, 0.9, ()), (1, 0.5, ())])]
+)
+def test_two_peaks_of_one_lesion_become_one_box(class_of: str, expected: list[tuple[object, ...]]) -> None:
+    predictor = Predictor(model(nms_iou=0.3, flip_tta=False, class_of=class_of), Ideal(lesions()))
     heatmap = torch.zeros(1, 2, 8, 8)
     heatmap[0, 0, 3, 2], heatmap[0, 0, 3, 4], heatmap[0, 1, 3, 4] = 0.9, 0.6, 0.5
     maps = predictor.maps(np.zeros((3, 1, 64, 80), np.float32))
     maps.mask, maps.heatmap = maps.mask[:1], heatmap
     maps.log_size, maps.offset = torch.full((1, 2, 8, 8), 6.0).log(), torch.full((1, 2, 8, 8), 0.5)
     (boxes,) = predictor.decode_boxes(maps)
-    assert [(b.class_index, round(b.score, 3)) for b in boxes] == [(0, 0.9), (1, 0.5)]
+    found = [(b.class_index, round(b.score, 3), tuple(round(p, 3) for p in b.class_scores)) for b in boxes]
+    assert found == expected
     assert boxes[0].box == pytest.approx((-2, 2, 22, 26), abs=1e-3)
 
 

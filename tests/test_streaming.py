@@ -29,6 +29,7 @@ from lib.predictor import FrameBox, Prediction, Predictor
 from lib.registry import build_network
 from lib.stream_input import MAX_FRAME_BYTES, StreamInput, StreamPreparation, stream_input
 from lib.streaming import MAX_LESIONS_PER_FRAME, FrameStream
+from lib.transforms.prepare import in_range, resample
 from lib.types import Finding, InputError, Sequence, SequenceKind, Source
 from monailabel_app.benchmark_stream import benchmark_stream
 
@@ -149,6 +150,25 @@ def test_result_as_json(clip: np.ndarray) -> None:
     assert 0 <= x0 < x1 <= SIZE[1]
     assert 0 <= y0 < y1 <= SIZE[0]
     assert any(f["confirmed"] for f in data["findings"]), "something is there on all of these frames"
+
+
+def test_lesions_are_told_when_they_are_born_and_when_they_are_lost(clip: np.ndarray) -> None:
+    stream = stream_of(config_of())
+    results = [stream.push(frame, t, t / 25) for t, frame in enumerate(clip)]
+    events = [event for result in results for event in result.to_json()["events"]]
+    born = [event["track_id"] for event in events if event["kind"] == "born"]
+    assert born
+    assert len(set(born)) == len(born)
+    assert {event["track_id"] for event in events if event["kind"] == "lost"} <= set(born)
+    seen: set[int] = set()
+    for result in results:
+        seen |= set(result.born)
+        assert result.confirmed <= seen, "a track is told before it is confirmed on a finding"
+    for t, result in enumerate(results):
+        later = {finding.track_id for one in results[t:] for finding in one.findings}
+        assert later.isdisjoint(result.lost), "a lesion that was lost does not come again"
+    stream.reset()
+    assert stream.push(clip[0], 0, 0.0).to_json()["events"] == []
 
 
 def test_reset_forgets(clip: np.ndarray) -> None:
@@ -357,6 +377,14 @@ def test_dark_frames_at_the_start_teach_nothing(clip: np.ndarray) -> None:
         assert np.isfinite(dark(np.zeros((1, *SIZE), np.float32))).all()
     for frame in clip[:4]:
         np.testing.assert_array_equal(dark(frame), plain(frame))
+
+
+def test_a_model_with_a_range_needs_no_scale(clip: np.ndarray) -> None:
+    config = dataclasses.replace(config_of().input, intensity_range=(0.0, 200.0), foreground_fraction=0.0)
+    stream = StreamPreparation(GIVEN, config)
+    frames = np.concatenate([stream(frame) for frame in clip])
+    expected = in_range(resample(clip, stream.grid.resampled), config)
+    np.testing.assert_array_equal(frames, expected)  # each frame by itself, whatever came before
 
 
 def test_a_scale_that_the_sender_knows(clip: np.ndarray) -> None:

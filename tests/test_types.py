@@ -56,6 +56,10 @@ def test_a_finding_goes_through_json_without_loss():
     assert Finding.from_json(json.loads(json.dumps(FINDING.to_json()))) == FINDING
 
 
+def test_the_growth_that_an_answer_tells_of_a_finding_is_not_kept_with_it():
+    assert Finding.from_json({**FINDING.to_json(), "growth": {"track": 1}}) == FINDING
+
+
 def test_a_report_goes_through_json_without_loss():
     assert Report.from_json(json.loads(json.dumps(REPORT.to_json()))) == REPORT
 

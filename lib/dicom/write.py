@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write image arrays as valid DICOM: an MR series (PS3.3 A.4) and an ultrasound clip (PS3.3 A.7).
+"""Write image arrays as valid DICOM: an MR (PS3.3 A.4) or CT (A.3) series and an ultrasound clip (A.7).
 
 Everything written follows from the arguments: the same pixels for the same patient give the same UIDs
 and the same bytes.
@@ -7,7 +7,7 @@ and the same bytes.
 
 import datetime
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import (
     UID,
+    CTImageStorage,
     ExplicitVRLittleEndian,
     MRImageStorage,
     UltrasoundMultiFrameImageStorage,
@@ -23,6 +24,9 @@ from pydicom.uid import (
 
 IMPLEMENTATION_UID = UID("2.25.168391740237489315214390713519023461")
 MANUFACTURER = "LesionLoop"
+LOWEST_HU = -1024
+LUNG_WINDOW_HU = (-600, 1500)
+"""Centre and width."""
 
 
 @dataclass(frozen=True)
@@ -73,22 +77,63 @@ def write_mr_series(
     """
     if volume.ndim != 3 or volume.dtype != np.uint16:
         raise ValueError(f"an MR series needs a (T, H, W) uint16 array, got {volume.dtype} of shape {volume.shape}")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    content = _digest(volume, spacing_mm, origin_lps_mm)
-    paths = []
     low, high = np.percentile(volume, (1, 99.5))
+    window = round(float(low + high) / 2, 1), round(max(float(high - low), 1.0), 1)
+    grid = spacing_mm, origin_lps_mm
+    return _write_series(volume, Path(folder), subject, MRImageStorage, "MR", grid, window, _add_mr)
+
+
+def write_ct_series(
+    hu: NDArray[np.int16],
+    folder: Path,
+    subject: Subject,
+    *,
+    spacing_mm: tuple[float, float, float],
+    origin_lps_mm: tuple[float, float, float],
+) -> list[Path]:
+    """One CT Image Storage file per axial frame; arguments as :func:`write_mr_series`.
+
+    Args:
+        hu: ``(T, H, W)`` int16 in Hounsfield units, not below -1024.
+        folder: made if missing; the files are ``IM0001.dcm`` and on.
+        subject: who and when.
+        spacing_mm: (x, y, z) between voxel centres.
+        origin_lps_mm: LPS centre of voxel (0, 0, 0).
+
+    Raises:
+        ValueError: if the volume is not such an array.
+    """
+    if hu.ndim != 3 or hu.dtype != np.int16 or hu.min(initial=0) < LOWEST_HU:
+        raise ValueError(f"a CT series needs (T, H, W) int16 HU from {LOWEST_HU}, got {hu.dtype} of shape {hu.shape}")
+    stored = (hu.astype(np.int32) - LOWEST_HU).astype(np.uint16)
+    grid = spacing_mm, origin_lps_mm
+    return _write_series(stored, Path(folder), subject, CTImageStorage, "CT", grid, LUNG_WINDOW_HU, _add_ct)
+
+
+def _write_series(
+    volume: NDArray[np.uint16],
+    folder: Path,
+    subject: Subject,
+    storage: UID,
+    modality: str,
+    grid: tuple[tuple[float, float, float], tuple[float, float, float]],
+    window: tuple[float, float],
+    add_modality: Callable[[Dataset], None],
+) -> list[Path]:
+    """A file per axial frame of stored values; ``grid`` is spacing and origin, ``window`` centre and width."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = _digest(volume, *grid)
+    paths = []
     for frame, pixels in enumerate(volume):
-        dataset = _new_file(MRImageStorage, derived_uid(subject.patient_id, subject.study_date, content, frame))
-        _add_subject(dataset, subject, "MR", content)
+        dataset = _new_file(storage, derived_uid(subject.patient_id, subject.study_date, content, frame))
+        _add_subject(dataset, subject, modality, content)
         dataset.InstanceNumber = frame + 1
         dataset.FrameOfReferenceUID = derived_uid(subject.patient_id, "frame of reference")
         dataset.PositionReferenceIndicator = ""
-        _add_plane(dataset, frame, spacing_mm, origin_lps_mm)
-        _add_mr(dataset)
+        _add_plane(dataset, frame, *grid)
+        add_modality(dataset)
         _add_pixels(dataset, pixels, bits=16)
-        dataset.WindowCenter = round(float(low + high) / 2, 1)
-        dataset.WindowWidth = round(max(float(high - low), 1.0), 1)
+        dataset.WindowCenter, dataset.WindowWidth = window
         paths.append(_save(dataset, folder / f"IM{frame + 1:04d}.dcm"))
     return paths
 
@@ -205,6 +250,14 @@ def _add_mr(dataset: Dataset) -> None:
     dataset.RepetitionTime, dataset.EchoTime, dataset.InversionTime = "9000", "120", "2500"
     dataset.EchoTrainLength, dataset.MagneticFieldStrength = 16, "1.5"
     dataset.BodyPartExamined, dataset.LossyImageCompression = "HEAD", "00"
+
+
+def _add_ct(dataset: Dataset) -> None:
+    """CT image (PS3.3 C.8.2.1): stored values become HU by the rescale intercept."""
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    dataset.AcquisitionNumber, dataset.KVP, dataset.ConvolutionKernel = 1, "120", "PHANTOM"
+    dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = str(LOWEST_HU), "1", "HU"
+    dataset.BodyPartExamined, dataset.LossyImageCompression = "CHEST", "00"
 
 
 def _add_region(dataset: Dataset, shape: tuple[int, ...], pixel_spacing_mm: tuple[float, float]) -> None:

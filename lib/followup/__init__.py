@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Visits of a patient compared: which lesion is which, what has become of it, and what that means as a response."""
 
-from .compare import Comparison, Pair, compare_visits
+from .changes import FindingGrowth, LesionChange, growth_at
+from .compare import REGISTRATION_ERROR_MM, Comparison, Pair, compare_visits
 from .growth import Change, Growth
 from .lesions import VisitFindings
 from .response import Response, ResponseCourse, VisitResponse, recist_response
@@ -9,14 +10,17 @@ from .series import follow_visits
 from .spread import Spread
 from .timeline import Beginning, Ending, LesionTrack, Timeline
 from .trend import Trend, trend_of
-from .visit import findings_of_answer, findings_of_mask, shown_stack
+from .visit import findings_of_answer, findings_of_labels, findings_of_mask, shown_stack, without_pixels
 
 __all__ = [
+    "REGISTRATION_ERROR_MM",
     "Beginning",
     "Change",
     "Comparison",
     "Ending",
+    "FindingGrowth",
     "Growth",
+    "LesionChange",
     "LesionTrack",
     "Pair",
     "Response",
@@ -28,9 +32,12 @@ __all__ = [
     "VisitResponse",
     "compare_visits",
     "findings_of_answer",
+    "findings_of_labels",
     "findings_of_mask",
     "follow_visits",
+    "growth_at",
     "recist_response",
     "shown_stack",
     "trend_of",
+    "without_pixels",
 ]

@@ -89,7 +89,7 @@ def trend_of(days: Sequence[float | None], sizes: Sequence[dict[str, Size]]) -> 
         values,
         intervals,
         overall,
-        _percent_uncertainty(values[0], values[-1]) if intervals else None,
+        percent_uncertainty(values[0], values[-1]) if intervals else None,
         sum(growth.change is Change.GROWN for growth in intervals) / len(intervals) if intervals else None,
         None if doubling is None else doubling[0],
         None if doubling is None else doubling[1:],
@@ -100,7 +100,7 @@ def _between(first: float | None, second: float | None) -> float | None:
     return None if first is None or second is None else second - first
 
 
-def _percent_uncertainty(first: Size, last: Size) -> float:
+def percent_uncertainty(first: Size, last: Size) -> float:
     """Of 100 (last / first - 1); relative uncertainties of a quotient add in quadrature (JCGM 100:2008 5.1.6)."""
     relative = math.hypot(first.uncertainty / first.value, last.uncertainty / last.value)
     return 100 * last.value / first.value * relative

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -74,17 +75,40 @@ def findings_of_mask(mask: Document, sequence: Sequence, source: Source) -> Visi
         sequence: Its frames.
         source: Who or what made it.
     """
+    drawn = []
+    for part in mask["parts"]:
+        frames = _frames_like(sequence, np.bool_)
+        _draw(part, frames, 1)
+        drawn.append((str(part["label"]), frames))
+    return findings_of_labels(drawn, sequence, source)
+
+
+def findings_of_labels(
+    masks: Iterable[tuple[str, npt.NDArray[np.bool_]]], sequence: Sequence, source: Source
+) -> VisitFindings:
+    """The lesions of masks, measured: connected voxels of one label are a lesion.
+
+    Args:
+        masks: Label and voxels (T, H, W) of each.
+        sequence: Their frames.
+        source: Who or what made them.
+    """
     instances = _frames_like(sequence, np.uint16)
     findings: list[Finding] = []
-    for part in mask["parts"]:
-        drawn = _frames_like(sequence, np.float32)
-        _draw(part, drawn, 1)
+    for label, mask in masks:
+        drawn = mask.astype(np.float32)
         certain = Prediction(drawn[:, None], ((),) * len(drawn), np.ones(len(drawn), np.float32), None, None)
-        config = ModelConfig("segmentation", "", {str(part["label"]): 1}, inference=EVERYTHING)
+        config = ModelConfig("segmentation", "", {label: 1}, inference=EVERYTHING)
         for lesion in outlined_lesions(certain, sequence, config, source):
             findings.append(replace(lesion.finding, id=len(findings) + 1))
             instances[lesion.region][lesion.mask] = len(findings)
     return VisitFindings(sequence, tuple(findings), instances)
+
+
+def without_pixels(visit: VisitFindings) -> VisitFindings:
+    """The same without the intensities, which take most of the memory and are not looked at any more."""
+    empty = np.broadcast_to(np.float32(0), visit.sequence.frames.shape)
+    return replace(visit, sequence=replace(visit.sequence, frames=empty))
 
 
 def _frames_like(sequence: Sequence, dtype: npt.DTypeLike) -> npt.NDArray[Any]:

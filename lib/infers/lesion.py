@@ -7,14 +7,11 @@ serves the next one, while requests under way finish with the network they start
 
 from __future__ import annotations
 
-import atexit
 import logging
-import shutil
 import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +20,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from ..configs import ModelConfig
 from ..findings import OutlinedLesion, labelmap_of, lesions_from_boxes, outlined_lesions
+from ..lesion_tracks import with_tracks
 from ..networks.streaming import streaming_obstacles
 from ..predictor import Prediction, Predictor
 from ..streaming import FrameStream
@@ -30,13 +28,13 @@ from ..transforms.geometry import VolumeGeometry, affine_spacing_mm
 from ..transforms.load import load_study, misfit
 from ..transforms.orient import off_in_files
 from ..types import Finding, InputError, MaskArray, Sequence, Source
-from .by_frames import params_by_frames
+from .by_frames import params_by_frames, tracks_json
 from .explained import explained
 from .predictors import PredictorCache, Stopwatch, lesion_predictor
 from .requests import Request, flag, requested_device, thresholds, whole_number
 from .served import ServedModel, Weights
 from .streams import open_stream
-from .writers import FINDINGS_EXTENSION, LABELMAP_EXTENSIONS, write_findings, write_labelmap, write_markups
+from .writers import FINDINGS_EXTENSION, LABELMAP_EXTENSIONS, results_dir, write_findings, write_labelmap, write_markups
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -77,6 +75,26 @@ class Result:
 class LesionInfer(ServedModel):
     """What the lesion tasks share.
 
+    A request has the path of a file or a DICOM folder as ``image``, and may have
+
+    - ``time_point``, ``part``: which volume, or which images, of one that has several,
+    - ``device``: where the network runs,
+    - ``mask_threshold``, ``score_threshold``, ``min_volume_ml``: in place of the model's own,
+    - ``frame_mask``: answer on the frames that viewers show, with the mask (:mod:`lib.infers.by_frames`),
+    - ``explain``: say why, with heatmaps (:mod:`lib.infers.explained`),
+    - ``result_extension``, ``result_dtype``, ``result_compress``, ``result_write_to_file``: the file,
+    - ``logging``: ``WARNING`` keeps the request out of the log.
+
+    An answer's parameters are
+
+    - ``findings``, and ``tracks``: which of them are one lesion, and what becomes of it over the frames,
+    - ``presence``, ``attention``, ``modality_weights`` per frame, and ``study`` per class,
+    - ``modalities``: each image channel, whether it was there, its mean weight,
+    - ``label_names``, ``model``, ``version``, ``weights_sha256``,
+    - ``kind``, ``n_frames``, ``spacing_mm``, ``positions``, ``position_unit``, ``affine_lps``: where the frames are;
+      ``sop_instance_uids`` and ``frame_numbers`` where they are DICOM images,
+    - ``time_point``, ``part`` as asked for, ``warnings`` about the image, ``latencies`` in s.
+
     Args:
         config: The model.
         weights: Says which weights are in service.
@@ -98,19 +116,10 @@ class LesionInfer(ServedModel):
         """Find the lesions of an image.
 
         Args:
-            request: ``image`` (path of a file or a DICOM folder); optional ``time_point`` and ``part`` (which volume
-                or images of one that has several), ``device``, ``mask_threshold``, ``score_threshold``,
-                ``min_volume_ml``, ``frame_mask`` (answer on the frames that viewers show, with the mask), ``explain``
-                (say why, with heatmaps: :func:`lib.infers.explained.explained`), the form of
-                the file (``result_extension``, ``result_dtype``, ``result_compress``, ``result_write_to_file``) and
-                ``logging`` (``WARNING`` keeps the request out of the log).
+            request: As the class says.
 
         Returns:
-            Path of the result file (None with ``result_write_to_file`` false), and the parameters: label_names,
-            findings, modalities (each image channel: whether it was there, its mean weight), presence, attention and
-            modality_weights per frame, study, model, version, weights_sha256, spacing_mm, n_frames,
-            kind, where the frames are (positions, position_unit, affine_lps; sop_instance_uids and frame_numbers where
-            the frames are DICOM images), time_point and part as asked for, warnings about the image, latencies in s.
+            Path of the result file (None with ``result_write_to_file`` false), and the parameters.
 
         Raises:
             InputError: If the image or a parameter cannot be used, or the model has no weights yet.
@@ -131,7 +140,9 @@ class LesionInfer(ServedModel):
             prediction = self._on(device, path, lambda model: model.predict(study.sequence))
         with clock.lap("post"):
             found = self.find(prediction, study.sequence, config, source)
-            params = self._params(prediction, study.sequence, found.findings, source)
+            tracked = with_tracks(found.findings, study.sequence.kind, len(study.sequence.frames))
+            found = replace(found, findings=tracked)
+            params = self._params(prediction, study.sequence, found, source)
             params |= {"time_point": time_point, "part": part}
             params["warnings"] = [*study.problems, *misfit(study.modality, config.input), *off_in_files(study.sequence)]
             if by_frames:
@@ -176,14 +187,13 @@ class LesionInfer(ServedModel):
         torch.cuda.empty_cache()  # after the handler, whose traceback holds the tensors
         return run(self._predictors.get(torch.device("cpu"), path))
 
-    def _params(
-        self, prediction: Prediction, sequence: Sequence, findings: list[Finding], source: Source
-    ) -> dict[str, Any]:
+    def _params(self, prediction: Prediction, sequence: Sequence, found: Found, source: Source) -> dict[str, Any]:
         study = {} if prediction.study is None else dict(zip(self._model.class_names, prediction.study, strict=True))
         per_channel = prediction.modality_weights
         return {
             "label_names": dict(self._model.labels),
-            "findings": [finding.to_json() for finding in findings],
+            "findings": [finding.to_json() for finding in found.findings],
+            "tracks": tracks_json(found.findings, len(sequence.frames), found.outlines),
             "modalities": modalities(prediction, sequence),
             "modality_weights": None if per_channel is None else [_rounded(frame) for frame in per_channel],
             "presence": _rounded(prediction.presence),
@@ -264,18 +274,6 @@ class LesionDetection(LesionInfer):
     def write(self, result: Result, request: Request, path: Path) -> None:
         """Write the ROIs."""
         write_markups(result.findings, path)
-
-
-@cache
-def results_dir() -> Path:
-    """A folder of this process for result files, removed with it.
-
-    Not the temporary folder itself: clients save a result there under the server's file name, and on one machine the
-    server, which removes its own file after sending, would remove theirs.
-    """
-    folder = Path(tempfile.mkdtemp(prefix="lesionloop-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def modalities(prediction: Prediction, sequence: Sequence) -> list[dict[str, Any]]:

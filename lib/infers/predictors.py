@@ -13,17 +13,22 @@ from typing import Generic, TypeVar
 import torch
 from torch import nn
 
+from ..classification.calibration import Calibration
 from ..configs import ModelConfig
 from ..predictor import Predictor
 from ..registry import build_network
-from ..weights import load_weights
+from ..weights import load_weights, read_metadata
 
 P = TypeVar("P")
 
 
 def lesion_predictor(config: ModelConfig, network: nn.Module, device: torch.device, path: Path) -> Predictor:
-    """What runs a lesion network; ``path`` is that of its weights, which it holds already."""
-    return Predictor(config, network, device)
+    """What runs a lesion network; ``path`` is that of its weights, whose header may hold a calibration.
+
+    Raises:
+        InputError: If the calibration cannot be used.
+    """
+    return Predictor(config, network, device, Calibration.from_json(read_metadata(path).get("calibration")))
 
 
 class PredictorCache(Generic[P]):

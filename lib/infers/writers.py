@@ -7,7 +7,11 @@ as 3D Slicer's segmentation files do (``Segment0_Name`` ...), NIfTI in a header 
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,18 @@ MARKUPS_SCHEMA = (
 ROI_ORIENTATION = [-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0]
 """Slicer's axes (right, anterior, superior) in LPS: what Slicer itself writes for an axis-aligned ROI."""
 COLORS = ((0.90, 0.10, 0.14), (0.97, 0.75, 0.10), (0.16, 0.62, 0.90), (0.55, 0.27, 0.80), (0.20, 0.70, 0.33))
+
+
+@cache
+def results_dir() -> Path:
+    """A folder of this process for result files, removed with it.
+
+    Not the temporary folder itself: clients save a result there under the server's file name, and on one machine the
+    server, which removes its own file after sending, would remove theirs.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="lesionloop-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def volume_affine_ras(geometry: VolumeGeometry) -> FloatArray:

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..losses import center_focal_loss, masked_bce, pair_giou_loss, sequence_dice_loss
+from ..losses import (
+    center_focal_loss,
+    class_focal_loss,
+    logit_adjusted_loss,
+    masked_bce,
+    pair_giou_loss,
+    sequence_dice_loss,
+)
 
 
 @dataclass
@@ -67,6 +74,22 @@ class MaskHead(nn.Module):
             mask: (B, T), real frames.
         """
         return sequence_dice_loss(logits, target, mask) + 2 * masked_bce(logits, target, mask)
+
+    @staticmethod
+    def compute_class_loss(logits: Tensor, target: Tensor, mask: Tensor, priors: Tensor | None = None) -> Tensor:
+        """Loss between the classes, on the lesion pixels of real frames only; 0 without any.
+
+        Args:
+            logits: (B, T, K, H, W).
+            target: 0/1, same shape; of a pixel with several classes the first one counts.
+            mask: (B, T), real frames.
+            priors: How often each class is drawn, (K,), for the logit-adjusted loss; None for the focal loss.
+        """
+        lesion = target.amax(dim=2).bool() & mask[:, :, None, None]
+        chosen, classes = logits.movedim(2, -1)[lesion], target.movedim(2, -1)[lesion].argmax(-1)  # (N, K), (N,)
+        if len(classes) == 0:
+            return logits.sum() * 0
+        return class_focal_loss(chosen, classes) if priors is None else logit_adjusted_loss(chosen, classes, priors)
 
 
 class BoxHead(nn.Module):

@@ -8,14 +8,14 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dicom.write import Subject, write_mr_series, write_us_multiframe
+from ..dicom.write import Subject, write_ct_series, write_mr_series, write_us_multiframe
 from .types import PhantomCine, PhantomStack
 
 FIRST_VISIT = datetime.date(2024, 1, 15)
 
 
 def write_nifti(stack: PhantomStack, image_path: str | Path, mask_path: str | Path | None = None) -> None:
-    """Write the image (uint16) and, if asked, the 0/1 mask (uint8) in (X, Y, Z) order with the RAS affine.
+    """Write the image (its own type) and, if asked, the mask (uint8) in (X, Y, Z) order with the RAS affine.
 
     Args:
         stack: the phantom.
@@ -28,7 +28,7 @@ def write_nifti(stack: PhantomStack, image_path: str | Path, mask_path: str | Pa
 
 
 def write_mask(stack: PhantomStack, path: str | Path) -> None:
-    """Write the 0/1 mask (uint8) as :func:`write_nifti` does."""
+    """Write the mask (uint8) as :func:`write_nifti` does."""
     _save_nifti(stack.mask, stack.affine, Path(path))
 
 
@@ -44,7 +44,7 @@ def _save_nifti(array: NDArray[np.generic], affine: NDArray[np.float64], path: P
 def write_dicom(
     stack: PhantomStack, folder: str | Path, *, patient_id: str, study_date: datetime.date = FIRST_VISIT
 ) -> list[Path]:
-    """Write an MR Image Storage series, one file per frame, with UIDs that follow from patient, day and pixels.
+    """Write an MR or CT Image Storage series, one file per frame, with UIDs that follow from patient, day and pixels.
 
     Args:
         stack: the phantom; ``stack.day`` is added to the study date, so visits become studies of their own.
@@ -56,9 +56,14 @@ def write_dicom(
         The files in frame order.
     """
     date = study_date + datetime.timedelta(days=stack.day)
-    subject = Subject(patient_id, date, "Phantom head", "FLAIR-like phantom, axial")
     origin, spacing = stack.origin_lps_mm, stack.spacing_mm
-    return write_mr_series(stack.image, Path(folder), subject, spacing_mm=spacing, origin_lps_mm=origin)
+    if stack.modality == "CT":
+        subject = Subject(patient_id, date, "Phantom chest", "CT-like phantom, axial")
+        hu = np.asarray(stack.image, np.int16)
+        return write_ct_series(hu, Path(folder), subject, spacing_mm=spacing, origin_lps_mm=origin)
+    subject = Subject(patient_id, date, "Phantom head", "FLAIR-like phantom, axial")
+    image = np.asarray(stack.image, np.uint16)
+    return write_mr_series(image, Path(folder), subject, spacing_mm=spacing, origin_lps_mm=origin)
 
 
 def write_cine_dicom(

@@ -21,6 +21,7 @@ class PhantomLesion:
         box_lps_mm: ``(x0, y0, z0, x1, y1, z1)``, the outer voxel edges, LPS mm.
         frame_boxes: frame to ``(x0, y0, x1, y1)`` pixels, x1 and y1 exclusive: the box of the whole
             cross-section on that frame, also where it falls into several parts.
+        label: what kind of lesion it is.
     """
 
     id: int
@@ -28,27 +29,32 @@ class PhantomLesion:
     volume_mm3: float
     box_lps_mm: tuple[float, ...]
     frame_boxes: dict[int, Box2d]
+    label: str = "lesion"
 
 
 @dataclass(frozen=True)
 class PhantomStack:
-    """An axial head stack: frames run from inferior to superior.
+    """An axial head or chest stack: frames run from inferior to superior.
 
     Attributes:
-        image: ``(T, H, W)`` uint16.
-        mask: ``(T, H, W)`` uint8, 1 in a lesion.
+        image: ``(T, H, W)`` uint16 of a head, int16 (HU) of a chest.
+        mask: ``(T, H, W)`` uint8, in a lesion the value of its label (from 1), 0 outside.
         instances: ``(T, H, W)`` uint8, the lesion's id.
         spacing_mm: ``(x, y, z)`` between voxel centres.
         lesions: the truth, by id.
         day: days since the first visit.
+        labels: names of the mask's values, from 1.
+        modality: as DICOM calls it.
     """
 
-    image: NDArray[np.uint16]
+    image: NDArray[np.uint16] | NDArray[np.int16]
     mask: NDArray[np.uint8]
     instances: NDArray[np.uint8]
     spacing_mm: tuple[float, float, float]
     lesions: tuple[PhantomLesion, ...]
     day: int = 0
+    labels: tuple[str, ...] = ("lesion",)
+    modality: str = "MR"
 
     @property
     def origin_lps_mm(self) -> tuple[float, float, float]:

@@ -7,7 +7,8 @@ Lesions over visits are in :mod:`lib.followup`, whose pairs know the patient's a
 from .affinity import Detections
 from .boxes import Track, link_boxes
 from .causal import CausalTracker, TrackerRules, TrackUpdate
-from .linking import Linking, TrackEvent, TrackEventKind, link_frames
+from .linking import Linking, TrackEvent, TrackEventKind, link_frames, track_events
+from .parts import part_events
 
 __all__ = [
     "CausalTracker",
@@ -20,4 +21,6 @@ __all__ = [
     "TrackerRules",
     "link_boxes",
     "link_frames",
+    "part_events",
+    "track_events",
 ]

@@ -57,6 +57,17 @@ class TrackerRules:
         if self.confirm_hits < 1 or min(self.confirm_gap, self.max_gap) < 0:
             raise InputError("confirm_hits must be at least 1, confirm_gap and max_gap at least 0")
 
+    @classmethod
+    def reporting(cls, score: float, n_frames: int | None = None) -> TrackerRules:
+        """Rules for a model that reports detections from a score on.
+
+        Args:
+            score: From which on a detection is reported; a lesion that fades below it for a frame is kept.
+            n_frames: Of a clip that is complete: one of two frames has no third that could confirm a track.
+        """
+        hits = cls.confirm_hits if n_frames is None else max(1, min(cls.confirm_hits, n_frames))
+        return cls(sure_score=score, unsure_score=min(cls.unsure_score, score), confirm_hits=hits)
+
 
 @dataclass(frozen=True)
 class TrackUpdate:

@@ -40,6 +40,7 @@ class TrackEvent:
         frame: First frame with it (birth, split), last frame with it (death, merge), or first frame without (gap).
         frames: Of a gap: how many; else 0.
         other: Of a merge: the track that it has become part of; of a split: the track that it was part of.
+        parts: Of a merge or a split within a track: how many parts became one, or one became; else 0.
     """
 
     kind: TrackEventKind
@@ -47,6 +48,7 @@ class TrackEvent:
     frame: int
     frames: int = 0
     other: int | None = None
+    parts: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,25 @@ def link_frames(frames: Sequence[Detections], rules: TrackerRules | None = None)
             if track is not None:
                 members.setdefault(track, {})[t] = index
     tracks = [members[number] for number in sorted(confirmed)]
-    events = [event for i in range(len(tracks)) for event in _events_of(i, tracks, frames)]
-    return Linking(tuple(tracks), tuple(sorted(events, key=lambda event: (event.frame, event.track))))
+    return Linking(tuple(tracks), track_events(tracks, frames))
 
 
-def _events_of(index: int, tracks: Sequence[Track], frames: Sequence[Detections]) -> list[TrackEvent]:
+def track_events(
+    tracks: Sequence[Track], frames: Sequence[Detections], *, touching: bool = True
+) -> tuple[TrackEvent, ...]:
+    """What has become of each track, in the order of the frames.
+
+    Args:
+        tracks: Frame -> index of a detection on it.
+        frames: The detections.
+        touching: Whether a track can become part of another one. Not where tracks are outlines that hang together:
+            two of these would be one.
+    """
+    events = [event for i in range(len(tracks)) for event in _events_of(i, tracks, frames, touching)]
+    return tuple(sorted(events, key=lambda event: (event.frame, event.track)))
+
+
+def _events_of(index: int, tracks: Sequence[Track], frames: Sequence[Detections], touching: bool) -> list[TrackEvent]:
     track = tracks[index]
     times = sorted(track)
     events = [
@@ -98,11 +114,11 @@ def _events_of(index: int, tracks: Sequence[Track], frames: Sequence[Detections]
         if after - before > 1
     ]
     if times[0] > 0:
-        whole = _neighbour(index, tracks, frames, times[0], -1)
+        whole = _neighbour(index, tracks, frames, times[0], -1) if touching else None
         kind = TrackEventKind.BIRTH if whole is None else TrackEventKind.SPLIT
         events.append(TrackEvent(kind, index, times[0], other=whole))
     if times[-1] < len(frames) - 1:
-        whole = _neighbour(index, tracks, frames, times[-1], 1)
+        whole = _neighbour(index, tracks, frames, times[-1], 1) if touching else None
         kind = TrackEventKind.DEATH if whole is None else TrackEventKind.MERGE
         events.append(TrackEvent(kind, index, times[-1], other=whole))
     return events

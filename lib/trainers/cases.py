@@ -19,6 +19,7 @@ from ..transforms.augment import build_augment
 from ..transforms.load import load_label, load_sequence
 from ..transforms.prepare import prepare, prepare_label
 from ..types import InputError
+from .draws import class_draws, crop_anywhere, pixel_priors
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +136,10 @@ class WindowSampler:
 
     Args:
         cases: Where to draw from.
-        config: Window, size, batch, share of windows with a lesion, augmentation, seed.
+        config: Window, size, batch, share of windows with a lesion, balance of the classes, place, augmentation, seed.
+
+    Attributes:
+        priors: Share of each class among the lesion pixels that are drawn, (K,).
     """
 
     def __init__(self, cases: list[Case], config: TrainingConfig) -> None:
@@ -144,6 +148,9 @@ class WindowSampler:
         channels = cases[0].frames.shape[1]
         self.augment = build_augment(config.augment, config.size_px, config.seed, channels)
         self.lesion_frames = [np.flatnonzero(case.masks.any(axis=(1, 2, 3))) for case in cases]
+        masks = [case.masks for case in cases]
+        self.draws = class_draws(masks, [case.patient for case in cases], config.class_balance)
+        self.priors = torch.from_numpy(pixel_priors(masks, self.draws))
 
     def batch(self) -> Batch:
         """Draw one batch; sequences shorter than the window are padded at the end and masked."""
@@ -155,8 +162,8 @@ class WindowSampler:
         masks = np.zeros((b, window, classes, size, size), np.uint8)
         real, present = np.zeros((b, window), bool), np.ones((b, channels), bool)
         for i in range(b):
-            index = int(self.rng.integers(len(self.cases)))
-            image, mask = self._window(index)
+            index, must_hold = self._draw()
+            image, mask = self._window(index, must_hold)
             present[i] = self._channels(self.cases[index].has_channel)
             frames[i, : len(image)], masks[i, : len(mask)] = image, mask
             frames[i, :, ~present[i]] = 0.0
@@ -174,13 +181,29 @@ class WindowSampler:
             kept[self.rng.choice(np.flatnonzero(there))] = True
         return kept
 
-    def _window(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    def _draw(self) -> tuple[int, npt.NDArray[np.bool_] | None]:
+        """Index of a case, and the lesion pixels (T, h, w) one of which its window has to hold; None for no matter."""
+        if self.draws is not None and self.rng.random() < self.config.lesion_fraction:
+            index, class_index = self.draws.draw(self.rng)
+            return index, self.cases[index].masks[:, class_index].astype(bool)
+        index = int(self.rng.integers(len(self.cases)))
+        holds = self.lesion_frames[index]
+        if self.draws is None and len(holds) and self.rng.random() < self.config.lesion_fraction:
+            return index, self.cases[index].masks.any(axis=1)
+        return index, None
+
+    def _window(
+        self, index: int, must_hold: npt.NDArray[np.bool_] | None
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
         case, window = self.cases[index], self.config.window
-        start = self._start(len(case.frames), self.lesion_frames[index])
-        image = torch.from_numpy(case.frames[start : start + window].astype(np.float32))
-        mask = torch.from_numpy(case.masks[start : start + window])
-        t, c, k = len(image), image.shape[1], mask.shape[1]
+        start = self._start(len(case.frames), must_hold)
+        frames, masks = case.frames[start : start + window].astype(np.float32), case.masks[start : start + window]
         size = self.config.size_px
+        if self.config.crop == "anywhere":
+            lesion = None if must_hold is None else must_hold[start : start + window].any(axis=0)
+            frames, masks = crop_anywhere(self.rng, frames, masks, lesion, size)
+        image, mask = torch.from_numpy(frames), torch.from_numpy(masks)
+        t, c, k = len(image), image.shape[1], mask.shape[1]
         changed = self.augment({"image": image.flatten(0, 1), "mask": mask.flatten(0, 1)})
         frames = changed["image"].numpy().reshape(t, c, size, size)
         masks = changed["mask"].numpy().reshape(t, k, size, size).astype(np.uint8)
@@ -188,12 +211,12 @@ class WindowSampler:
             return frames[::-1], masks[::-1]
         return frames, masks
 
-    def _start(self, n_frames: int, lesion_frames: npt.NDArray[np.intp]) -> int:
-        """First frame of a window; with probability ``lesion_fraction`` it holds a lesion frame if there is one."""
+    def _start(self, n_frames: int, must_hold: npt.NDArray[np.bool_] | None) -> int:
+        """First frame of a window; it holds a frame of the lesion pixels (T, h, w), if any are given."""
         window = self.config.window
         last = max(0, n_frames - window)
-        if len(lesion_frames) and self.rng.random() < self.config.lesion_fraction:
-            frame = int(self.rng.choice(lesion_frames))
-            low, high = max(0, frame - window + 1), min(frame, last)
-            return int(self.rng.integers(low, high + 1))
-        return int(self.rng.integers(last + 1))
+        if must_hold is None:
+            return int(self.rng.integers(last + 1))
+        frame = int(self.rng.choice(np.flatnonzero(must_hold.any(axis=(1, 2)))))
+        low, high = max(0, frame - window + 1), min(frame, last)
+        return int(self.rng.integers(low, high + 1))

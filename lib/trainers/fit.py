@@ -159,7 +159,8 @@ def _step(network: LesionNet, optimizer: torch.optim.Optimizer, sampler: WindowS
     present = None if batch.channel_present is None else batch.channel_present.to(device)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
         output = network(batch.frames.to(device), mask, present)
-    loss = total_loss(network, output, targets, mask, config.training)
+    priors = sampler.priors.to(device) if config.training.class_loss == "logit_adjusted" else None
+    loss = total_loss(network, output, targets, mask, config.training, priors)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -168,10 +169,27 @@ def _step(network: LesionNet, optimizer: torch.optim.Optimizer, sampler: WindowS
 
 
 def total_loss(
-    network: LesionNet, output: LesionOutput, targets: Targets, mask: Tensor, settings: TrainingConfig
+    network: LesionNet,
+    output: LesionOutput,
+    targets: Targets,
+    mask: Tensor,
+    settings: TrainingConfig,
+    priors: Tensor | None = None,
 ) -> Tensor:
-    """Sum of the heads' losses with the configured weights; shapes as in :class:`LesionOutput` and `Targets`."""
+    """Sum of the heads' losses with the configured weights; shapes as in :class:`LesionOutput` and `Targets`.
+
+    Args:
+        network: Whose heads know their losses.
+        output: What it said.
+        targets: What it should have said.
+        mask: (B, T), real frames.
+        settings: The weights.
+        priors: How often each class is drawn, (K,), where the class loss is logit-adjusted.
+    """
     loss = network.mask_head.compute_loss(output.mask_logits.float(), targets.mask, mask)
+    if settings.class_loss != "none" and output.mask_logits.shape[2] > 1:
+        classes = network.mask_head.compute_class_loss(output.mask_logits.float(), targets.mask, mask, priors)
+        loss = loss + settings.class_weight * classes
     if output.presence_logits is not None:
         presence = network.presence_head.compute_loss(output.presence_logits.float(), targets.presence, mask)
         loss = loss + settings.presence_weight * presence

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,30 +11,18 @@ from typing import Any
 
 import torch
 
+from ..classification.transfer import load_encoder
 from ..configs import ModelConfig
-from ..phantom import head_stack, write_nifti
 from ..registry import build_network
-from ..studies import CaseRef, find_labelled
+from ..studies import find_labelled
+from ..types import InputError
 from ..weights import load_weights, save_weights
 from .cases import Case, load_cases, split_by_patient
 from .fit import EpochReport, FitResult, fit
+from .lesion_classes import lesion_calibration
+from .phantoms import phantom_cases
 
 logger = logging.getLogger(__name__)
-PHANTOM_SEED = 10_000
-
-
-def phantom_cases(config: ModelConfig, count: int) -> list[Case]:
-    """Make labelled phantoms, one in eight without a lesion, and prepare them like any study."""
-    if count == 0:
-        return []
-    with tempfile.TemporaryDirectory(prefix="lesionloop-") as name:
-        folder, refs = Path(name), []
-        for i in range(count):
-            stack = head_stack(PHANTOM_SEED + i, n_lesions=0 if i % 8 == 7 else None)
-            image, label = folder / f"phantom{i}.nii.gz", folder / f"phantom{i}_label.nii.gz"
-            write_nifti(stack, image, label)
-            refs.append(CaseRef(f"phantom{i}", f"phantom{i}", image, label))
-        return load_cases(refs, config)
 
 
 def train_on_folders(
@@ -46,6 +33,7 @@ def train_on_folders(
     phantoms: int = 0,
     val_fraction: float | None = None,
     start: Path | None = None,
+    encoder: Path | None = None,
     device: str = "cpu",
     cpu_budget_s: float | None = None,
 ) -> FitResult:
@@ -53,26 +41,27 @@ def train_on_folders(
 
     Args:
         config: The model.
-        folders: Studies folders.
+        folders: Studies folders; without any, the phantoms are the studies, and some of them are held out.
         output: The safetensors file.
         phantoms: Phantoms to add to the training cases.
         val_fraction: Share of the patients held out; None for the configured one, 0 for none.
-        start: Weights to start from; None for random ones.
+        start: Weights of the same network to start from; None for random ones.
+        encoder: Weights of any model whose frame encoder to start from.
         device: Where to train.
         cpu_budget_s: See :func:`lib.trainers.fit.fit`.
 
     Raises:
-        InputError: If there is nothing to train on.
+        InputError: If there is nothing to train on, or weights do not fit.
     """
     settings = config.training
-    refs = [ref for folder in folders for ref in find_labelled(folder)]
     fraction = settings.val_fraction if val_fraction is None else val_fraction
-    train, val = split_by_patient(load_cases(refs, config), fraction, settings.seed)
-    logger.info("%d training and %d validation studies, %d phantoms", len(train), len(val), phantoms)
+    train, val, extra = _cases(config, folders, phantoms, fraction)
     torch.manual_seed(settings.seed)
     network = build_network(config)
     if start is not None:
         load_weights(network, start)
+    if encoder is not None:
+        load_encoder(network, encoder)
     began = time.time()
     facts: dict[str, Any] = {
         "model": config.name,
@@ -90,7 +79,7 @@ def train_on_folders(
     rate = settings.learning_rate if start is None else settings.finetune_learning_rate
     result = fit(
         network,  # type: ignore[arg-type]
-        train + phantom_cases(config, phantoms),
+        train + extra,
         val,
         config,
         learning_rate=rate,
@@ -99,5 +88,21 @@ def train_on_folders(
         cpu_budget_s=cpu_budget_s,
     )
     facts["seconds"] = round(time.time() - began)
+    network.load_state_dict(result.state)
+    facts["calibration"] = lesion_calibration(network, train, val, config, device)
     save_weights(result.state, output, {**facts, "last": result.history[-1].to_json(), "val_dice": result.val_dice})
     return result
+
+
+def _cases(
+    config: ModelConfig, folders: list[Path], phantoms: int, fraction: float
+) -> tuple[list[Case], list[Case], list[Case]]:
+    """Training and validation studies, and phantoms to train on with them; without folders phantoms are the studies."""
+    made = phantom_cases(config, phantoms)
+    if not folders and not made:
+        raise InputError("there is nothing to train on: name a studies folder, or ask for phantoms")
+    refs = [ref for folder in folders for ref in find_labelled(folder)]
+    studies, extra = (load_cases(refs, config), made) if folders else (made, [])
+    train, val = split_by_patient(studies, fraction, config.training.seed)
+    logger.info("%d training and %d validation studies, %d phantoms", len(train), len(val), len(made))
+    return train, val, extra

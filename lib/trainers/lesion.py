@@ -20,6 +20,7 @@ from ..versions import VersionRecord
 from ..weights import load_weights
 from .cases import Case, load_cases, split_by_patient
 from .fit import FitResult, case_dices, fit
+from .lesion_classes import lesion_calibration
 from .task import EPS, VersionedTrainTask, log_reading, requested_device, seed_everything, warn_of_one_patient
 
 logger = logging.getLogger(__name__)
@@ -92,10 +93,19 @@ class LesionTrainTask(VersionedTrainTask):
             "val": [case.image_id for case in val],
             "val_dice": challenger,
             "deployed_val_dice": in_service,
+            "calibration": self._calibration(config, result, train, val),
             "settings": asdict(config.training),
             "history": [report.to_json() for report in result.history],
         }
         return self.versions.add(result.state, publish=publish, reason=reason, parent=parent, details=details)
+
+    def _calibration(
+        self, config: ModelConfig, result: FitResult, train: list[Case], val: list[Case]
+    ) -> dict[str, Any] | None:
+        """Of the lesion classes; None with one class or without other patients."""
+        network = build_network(config)
+        network.load_state_dict(result.state)
+        return lesion_calibration(network, train, val, config)
 
     def _deployed_dice(self, config: ModelConfig, val: list[Case], deployed: list[float] | None) -> float | None:
         """Mean Dice of what is in service now, computed anew when training started from random weights."""

@@ -136,7 +136,8 @@ def fit_retinanet(network: nn.Module, train: list[Case], config: ModelConfig, cp
         averaged.update_parameters(network)
         clock.step += 1
         if clock.step % LOG_EVERY == 0:
-            logger.info("step %d, loss %.4f, %.0f %% of the time", clock.step, float(loss.detach()), 100 * clock.fraction())
+            done = 100 * clock.fraction()
+            logger.info("step %d, loss %.4f, %.0f %% of the time", clock.step, float(loss.detach()), done)
     return averaged.module
 
 

@@ -53,13 +53,14 @@ def _clip(value: float, highest: int) -> float:
 
 
 def prepare(sequence: Sequence, config: InputConfig) -> tuple[FloatArray, FrameGrid]:
-    """Resample, crop to the foreground and z-score the frames of a sequence.
+    """Resample, crop to the foreground and scale the frames of a sequence: a z-score, or by fixed numbers.
 
     What counts as foreground is what at least half of the channels show: a channel whose air is not dark (seen in
     pre-contrast T1) is foreground all over by itself, and would neither be cropped nor scaled as in other patients.
 
     Args:
-        sequence: Frames (T, C, H, W); a channel that is missing becomes zeros, the mean of a z-score.
+        sequence: Frames (T, C, H, W); a channel that is missing becomes zeros: the mean of a z-score, the middle of
+            a range.
         config: Spacing, largest size, intensity range.
 
     Returns:
@@ -70,10 +71,11 @@ def prepare(sequence: Sequence, config: InputConfig) -> tuple[FloatArray, FrameG
     array = resample(sequence.frames, size)
     content = content_on(sequence.content_px, (height, width), size)
     present = [c for c, there in enumerate(sequence.channel_present) if there]
-    crop = _foreground_box(array[:, present], config.foreground_fraction, content)
+    crop = _foreground_box(array[:, present], config, content)
     y0, y1, x0, x1 = crop
     scaled = np.zeros((*array.shape[:2], y1 - y0, x1 - x0), np.float32)
-    scaled[:, present] = _z_score(np.ascontiguousarray(array[:, present, y0:y1, x0:x1]), config)
+    kept = np.ascontiguousarray(array[:, present, y0:y1, x0:x1])
+    scaled[:, present] = _z_score(kept, config) if config.intensity_range is None else in_range(kept, config)
     return scaled, FrameGrid((height, width), size, crop)
 
 
@@ -125,11 +127,17 @@ def content_on(
 
 
 def _foreground_box(
-    frames: npt.NDArray[np.float32], fraction: float, content: tuple[int, int, int, int]
+    frames: npt.NDArray[np.float32], config: InputConfig, content: tuple[int, int, int, int]
 ) -> tuple[int, int, int, int]:
     """The smallest box (y0, y1, x0, x1) that holds the foreground of all frames; all content if there is hardly any."""
     top, bottom, left, right = content
-    inside = _shared(foreground(frames[..., top:bottom, left:right], fraction)).any(axis=(0, 1))
+    visible = frames[..., top:bottom, left:right]
+    if config.intensity_range is None:
+        shown = foreground(visible, config.foreground_fraction)
+    else:
+        low, high = config.intensity_range
+        shown = visible > low + config.foreground_fraction * (high - low)
+    inside = _shared(shown).any(axis=(0, 1))
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     if len(rows) < MIN_CROP_PX or len(columns) < MIN_CROP_PX:
         return content
@@ -160,3 +168,16 @@ def _z_score(frames: npt.NDArray[np.float32], config: InputConfig) -> npt.NDArra
         constant = std <= 1e-6 * max(abs(mean), 1.0)  # what is left then is rounding
         out[:, c] = (frames[:, c] - mean) / (1.0 if constant else std)
     return np.clip(out, *config.clip)
+
+
+def in_range(frames: npt.NDArray[np.float32], config: InputConfig) -> npt.NDArray[np.float32]:
+    """Intensities clipped to the model's range and scaled to -1..1; any shape.
+
+    Raises:
+        InputError: If the model has no range.
+    """
+    if config.intensity_range is None:
+        raise InputError("input.intensity_range is not set: this model reads z-scores")
+    low, high = config.intensity_range
+    scaled: npt.NDArray[np.float32] = (np.clip(frames, low, high) - (low + high) / 2) / ((high - low) / 2)
+    return scaled.astype(np.float32)

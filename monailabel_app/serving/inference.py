@@ -36,6 +36,9 @@ from .checks import (
 from .params import check_params, infer_keys, parse_params
 from .pool import InferencePool
 from .stock import STORE_LOCK, GuardedRoute, label_app, store, without_folders
+from .timeline import timeline_of
+from .visit_findings import Use
+from .visits import check_followed, dicom_side
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["Infer"], route_class=GuardedRoute)
@@ -43,6 +46,8 @@ router = APIRouter(tags=["Infer"], route_class=GuardedRoute)
 
 NOT_OF_A_MODEL = {"segmentation": ("boxes", "report"), "detection": ("report",)}
 """Label tags that hold something else than the results of a type of model."""
+SAME_AT_ALL_VISITS = ("device", "mask_threshold", "score_threshold", "min_volume_ml", "logging")
+"""Parameters of a request that also count for the patient's other visits."""
 
 
 class Output(StrEnum):
@@ -106,18 +111,39 @@ def build_request(
         raise bad_request(f"The result of '{model}' cannot be saved under the tag '{request['label_tag']}'.")
     if request.get("save_label") and request.get("frame_mask"):
         raise bad_request("frame_mask gives a result to edit: save it with PUT /datastore/label, not with save_label.")
-    if session_id:
-        request.update(_session(session_id))
-    elif file:
-        files.append(save_upload(file, upload_suffix(file, IMAGE_SUFFIXES)))
-        request["image"] = files[-1]
-    elif image:
-        request["image"] = check_image(image)
-    else:
-        raise bad_request("Name an image of the store (image=), a session (session_id=), or send a file.")
+    if request.get("followup"):
+        _check_followup(request, str(task.type), image if not (session_id or file) else "")
+    request.update(_given_image(image, session_id, file, files))
     if label:
         request["label"] = _label_file(label, image, files)
     return request
+
+
+def _given_image(image: str, session_id: str, file: UploadFile | None, files: list[str]) -> dict[str, Any]:
+    """The part of a request that says which image; arguments as :func:`build_request`."""
+    if session_id:
+        return _session(session_id)
+    if file:
+        files.append(save_upload(file, upload_suffix(file, IMAGE_SUFFIXES)))
+        return {"image": files[-1]}
+    if image:
+        return {"image": check_image(image)}
+    raise bad_request("Name an image of the store (image=), a session (session_id=), or send a file.")
+
+
+def _check_followup(request: dict[str, Any], kind: str, image: str) -> None:
+    """Check that the lesions of a request can be followed over visits.
+
+    Raises:
+        HTTPException: 400 or 404 saying why not.
+    """
+    check_followed(request["model"], kind)
+    if not image:
+        raise bad_request("followup needs an image of the store (image=): other images have no other visits.")
+    if request.get("save_label"):
+        raise bad_request("followup tells of several visits and is not kept with a label: ask for one of the two.")
+    dicom_side(check_image(image))
+    request["frame_mask"] = True
 
 
 def _session(session_id: str) -> dict[str, Any]:
@@ -144,6 +170,7 @@ def run_job(request: dict[str, Any], output: Output, files: list[str]) -> Respon
     image = request["image"]
     keep = request.pop("save_label", False) and not files and "session" not in request
     tag = request.pop("label_tag", "original")
+    followed, use = request.pop("followup", False), Use(request.pop("followup_use", Use.stored))
     request["image"] = image if os.path.isabs(image) else _image_file(image)
     result = label_app().infer(request)
     if result is None:
@@ -156,10 +183,21 @@ def run_job(request: dict[str, Any], output: Output, files: list[str]) -> Respon
     if keep and path:
         _keep(image, request["model"], path, tag, answer)
     try:
+        if followed:
+            _add_timeline(answer, image, use, request)
         return build_answer(answer, path, output, request)
     except Exception:
         remove_file(path)
         raise
+
+
+def _add_timeline(answer: dict[str, Any], image: str, use: Use, request: dict[str, Any]) -> None:
+    """Tell of the patient's other visits, and of the growth of each finding."""
+    params = {key: request[key] for key in SAME_AT_ALL_VISITS if key in request}
+    found = timeline_of(request["model"], image, use, answer=answer, params=params)
+    growth = found.growth()
+    answer["findings"] = [{**finding, "growth": growth.get(finding["id"])} for finding in answer["findings"]]
+    answer["timeline"] = found.to_json()
 
 
 def _keep(image: str, model: str, path: str, tag: str, answer: Any) -> None:

@@ -215,4 +215,5 @@ def infer_keys(labels: Any) -> dict[str, Check]:
     """
     names = [str(name) for name in (labels or [])]
     points = {name: _numbers for name in names if name not in ("image", "model", "session", "file")}
-    return {**points, "label": _one_of(*names), **INFER_KEYS, "frame_mask": _flag}
+    with_others = {"followup": _flag, "followup_use": _one_of("stored", "model")}
+    return {**points, "label": _one_of(*names), **INFER_KEYS, "frame_mask": _flag, **with_others}

@@ -8,10 +8,10 @@ import numpy as np
 import pydicom
 import pytest
 from highdicom._module_utils import check_required_attributes, is_attribute_in_iod
-from pydicom.uid import MRImageStorage, UltrasoundMultiFrameImageStorage
+from pydicom.uid import CTImageStorage, MRImageStorage, UltrasoundMultiFrameImageStorage
 
-from lib.dicom.write import Subject, derived_uid, write_mr_series, write_us_multiframe
-from lib.phantom import cine, head_stack, head_visits, write_cine_dicom, write_dicom
+from lib.dicom.write import Subject, derived_uid, write_ct_series, write_mr_series, write_us_multiframe
+from lib.phantom import chest_stack, cine, head_stack, head_visits, write_cine_dicom, write_dicom
 
 # PS3.3 2024 Tables C.7-1 to C.12-1: Type 1 (a value is needed) and Type 2 (may be empty).
 COMMON_1 = "StudyInstanceUID Modality SeriesInstanceUID SOPClassUID SOPInstanceUID SamplesPerPixel "
@@ -22,6 +22,9 @@ MR_1 = "FrameOfReferenceUID PixelSpacing ImageOrientationPatient ImagePositionPa
 MR_1 += "ScanningSequence SequenceVariant SpecificCharacterSet"
 MR_2 = "PositionReferenceIndicator SliceThickness ScanOptions MRAcquisitionType RepetitionTime EchoTime "
 MR_2 += "EchoTrainLength PatientPosition AcquisitionNumber"
+CT_1 = "FrameOfReferenceUID PixelSpacing ImageOrientationPatient ImagePositionPatient ImageType "
+CT_1 += "RescaleIntercept RescaleSlope SpecificCharacterSet"
+CT_2 = "PositionReferenceIndicator SliceThickness PatientPosition AcquisitionNumber KVP"
 US_1 = "NumberOfFrames FrameIncrementPointer FrameTime ImageType SequenceOfUltrasoundRegions"
 MODULES = [
     "patient",
@@ -33,6 +36,7 @@ MODULES = [
     "sop-common",
 ]
 MODULES_MR = [*MODULES, "frame-of-reference", "image-plane", "mr-image"]
+MODULES_CT = [*MODULES, "frame-of-reference", "image-plane", "ct-image"]
 MODULES_US = [*MODULES, "cine", "multi-frame", "us-region-calibration", "us-image"]
 
 
@@ -77,6 +81,22 @@ def test_every_mr_file_is_valid(stack, tmp_path) -> None:
         str(dataset)
     assert len({dataset.SOPInstanceUID for dataset in files}) == 9
     assert len({(dataset.SeriesInstanceUID, dataset.StudyInstanceUID) for dataset in files}) == 1
+
+
+def test_every_ct_file_is_valid_and_holds_hounsfield_units(tmp_path) -> None:
+    chest = chest_stack(1, n_frames=3, size=(48, 64), spacing_mm=(5.5, 5.5, 10.0))
+    for frame, dataset in enumerate(read_all(write_dicom(chest, tmp_path, patient_id="C1"))):
+        assert dataset.SOPClassUID == CTImageStorage
+        assert_valid(dataset, CT_1, CT_2, MODULES_CT)
+        hu = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+        np.testing.assert_array_equal(hu, chest.image[frame])
+
+
+def test_a_ct_series_takes_hounsfield_units_only(tmp_path) -> None:
+    subject, grid = Subject("C", datetime.date(2024, 1, 1)), {"spacing_mm": (1.0,) * 3, "origin_lps_mm": (0.0,) * 3}
+    for wrong in (np.zeros((2, 8, 8), np.uint16), np.full((2, 8, 8), -2000, np.int16), np.zeros((8, 8), np.int16)):
+        with pytest.raises(ValueError, match="int16 HU from -1024"):
+            write_ct_series(wrong, tmp_path, subject, **grid)
 
 
 def test_mr_geometry_and_pixels_by_pydicom(stack, tmp_path) -> None:

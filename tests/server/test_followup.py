@@ -2,6 +2,7 @@
 """The follow-up routes on a live server: three visits of a phantom patient, the last one lying otherwise."""
 
 import dataclasses
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -54,6 +55,16 @@ class Served:
         answer = self.compare(*(self.images[visit] for visit in visits), **more)
         assert answer.ok, answer.text
         return dict(answer.json())
+
+    def timeline(self, visit: int, model: str = SEGMENTATION, **more: str) -> requests.Response:
+        params = {"image": self.images[visit], **more}
+        return requests.post(f"{self.url}/followup/{model}/timeline", params=params, timeout=250)
+
+    def infer(self, visit: int, model: str = SEGMENTATION, **params: Any) -> requests.Response:
+        query = {"image": self.images[visit], "output": "json"}
+        return requests.post(
+            f"{self.url}/infer/{model}", params=query, data={"params": json.dumps(params)}, timeout=250
+        )
 
     def store_truth(self, visit: int, user: str) -> None:
         stack = self.stacks[visit]
@@ -157,6 +168,93 @@ def test_backwards_in_time_is_done_and_told(served: Served) -> None:
     )
 
 
+def test_infer_tells_the_growth_of_each_finding(served: Served) -> None:
+    answer = served.infer(1, followup=True)
+    assert answer.ok, answer.text
+    said = answer.json()
+    timeline = said["timeline"]
+    assert [visit["image"] for visit in timeline["visits"]] == served.images[:3]
+    assert [visit["days"] for visit in timeline["visits"]] == [0, 120, 300]
+    assert [visit["current"] for visit in timeline["visits"]] == [False, True, False]
+    assert {visit["source"] for visit in timeline["visits"]} == {"model"}
+    assert [visit["response"] is None for visit in timeline["visits"]] == [True, False, False]
+    assert [one["visit"] for one in timeline["response"]["visits"]] == [1, 2]
+    assert timeline["visits"][0]["registration"] is None
+    grown = [finding["growth"] for finding in said["findings"] if finding["growth"]["since_first"]]
+    assert grown
+    of_track = {track["id"]: track for track in timeline["tracks"]}
+    for growth in grown:
+        change, spread = growth["since_first"]["volume"], growth["since_first"]["spread"]
+        assert growth["since_first"]["visit"] == growth["since_previous"]["visit"] == 0
+        assert change["difference"] == pytest.approx(change["after"] - change["before"], abs=1e-3)
+        assert change["percent_uncertainty"] > 0
+        assert growth["since_first"]["diameter"]["unit"] == "mm"
+        assert set(spread["directions"]) <= set(spread["sides_mm"])
+        assert of_track[growth["track"]]["trend"]["intervals"][0]["percent"] == change["percent"]
+    plain = served.infer(1, frame_mask=True).json()
+    assert [{k: v for k, v in f.items() if k != "growth"} for f in said["findings"]] == plain["findings"]
+    assert said["tracks"] == plain["tracks"]
+
+
+def test_both_routes_tell_the_same_timeline_and_the_thresholds_count_at_all_visits(served: Served) -> None:
+    alone = served.timeline(1).json()
+    assert alone == served.infer(1, followup=True).json()["timeline"]
+    strict = served.infer(1, followup=True, min_volume_ml=1000.0).json()
+    assert strict["findings"] == strict["timeline"]["tracks"] == []
+    assert [visit["response"] for visit in strict["timeline"]["visits"]] == [None, "NE", "NE"]
+
+
+def test_findings_of_an_answer_with_growth_can_be_stored(served: Served) -> None:
+    findings = served.infer(1, model=DETECTION, followup=True).json()["findings"]
+    assert findings
+    where = {"image": served.images[1], "tag": "boxes", "form": "frames"}
+    files = {"label": ("boxes.json", json.dumps({"findings": findings}).encode())}
+    address = f"{served.url}/datastore/label"
+    assert (answer := requests.put(address, params=where, files=files, timeout=60)).ok, answer.text
+    again = served.timeline(1, model=DETECTION).json()
+    assert [visit["source"] for visit in again["visits"]] == ["model", "stored", "model"]
+    assert any("are those that someone has stored" in text for text in again["warnings"])
+    model = served.timeline(1, model=DETECTION, use="model").json()
+    assert {visit["source"] for visit in model["visits"]} == {"model"}
+    where = {"id": served.images[1], "tag": "boxes"}
+    assert requests.delete(address, params=where, timeout=60).ok
+
+
+def test_a_patient_with_one_visit_has_a_timeline_of_one_visit_and_no_growth(served: Served) -> None:
+    answer = served.infer(3, followup=True)
+    assert answer.ok, answer.text
+    timeline = answer.json()["timeline"]
+    assert [visit["image"] for visit in timeline["visits"]] == [served.images[3]]
+    assert timeline["response"] is None
+    assert timeline["warnings"] == ["No other visit of this patient shows the same: there is no growth to tell."]
+    for finding in answer.json()["findings"]:
+        assert finding["growth"]["since_first"] is finding["growth"]["since_previous"] is None
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"followup": True, "save_label": True}, "ask for one of the two"),
+        ({"followup": "maybe"}, "does not accept the value"),
+        ({"followup": True, "followup_use": "mine"}, "does not accept the value"),
+    ],
+)
+def test_requests_for_a_follow_up_that_cannot_be_met_are_refused(
+    served: Served, params: dict[str, Any], words: str
+) -> None:
+    answer = served.infer(0, **params)
+    assert answer.status_code == 400
+    assert words in answer.json()["detail"]
+
+
+def test_an_image_that_is_sent_along_has_no_follow_up(served: Served) -> None:
+    files = {"file": ("image.nii.gz", b"x")}
+    data = {"params": '{"followup": true}'}
+    answer = requests.post(f"{served.url}/infer/{SEGMENTATION}", files=files, data=data, timeout=60)
+    assert answer.status_code == 400
+    assert "needs an image of the store" in answer.json()["detail"]
+
+
 def test_what_is_stored_counts_before_the_model(served: Served) -> None:
     """True masks on both visits: the growth is the phantom's, also where the patient lies otherwise."""
     served.store_truth(0, "Dr. A")
@@ -182,6 +280,17 @@ def test_what_is_stored_counts_before_the_model(served: Served) -> None:
     corners = np.array([(x, y, z, 1) for x in (-60, 60) for y in (-70, 70) for z in (-50, 50)], float)
     assert np.linalg.norm((corners @ moved.T - corners)[:, :3], axis=1).mean() < 1.5
     assert served.answer(0, 1, use="model")["baseline"]["source"] == "model"
+    timeline = served.timeline(0).json()
+    assert [visit["source"] for visit in timeline["visits"]] == [
+        "stored by Dr. A",
+        "stored by Dr. B",
+        "stored by Dr. B",
+    ]
+    assert [track["findings"].keys() == {"0", "1", "2"} for track in timeline["tracks"]] == [True, True, False]
+    overall = [track["trend"]["overall"]["percent"] for track in timeline["tracks"]]
+    assert overall == pytest.approx([60, 60, 0], abs=6)
+    assert timeline["tracks"][2]["beginning"] == "new"
+    assert [visit["response"] for visit in timeline["visits"]] == [None, "PD", "PD"]
 
 
 def test_a_pair_of_series_is_registered_once(served: Served) -> None:
@@ -213,12 +322,19 @@ def test_an_unknown_model_and_an_unknown_use_are_refused(served: Served) -> None
     assert served.compare(*served.images[:2], model="nothing").status_code == 404
     assert served.compare(*served.images[:2], use="whatever").status_code == 422
     assert requests.get(f"{served.url}/followup/1.2.3", timeout=30).status_code == 404
+    assert served.timeline(0, model="nothing").status_code == 404
+    assert requests.post(f"{served.url}/followup/{SEGMENTATION}/timeline?image=1.2.3", timeout=30).status_code == 404
 
 
 def test_files_that_are_not_dicom_have_no_visits(live: Any) -> None:
     visits = requests.get(f"{live.url}/followup/case_0", timeout=30).json()["visits"]
     assert [(visit["image"], visit["date"], visit["days"]) for visit in visits] == [("case_0", "", None)]
     model = next(iter(requests.get(f"{live.url}/info/", timeout=30).json()["models"]))
-    answer = requests.post(f"{live.url}/followup/{model}", params={"baseline": "case_0", "image": "case_1"}, timeout=30)
-    assert answer.status_code == 400
-    assert answer.json()["detail"].startswith("Image 'case_0' is not DICOM")
+    address = f"{live.url}/followup/{model}"
+    for url, params in (
+        (address, {"baseline": "case_0", "image": "case_1"}),
+        (f"{address}/timeline", {"image": "case_0"}),
+    ):
+        answer = requests.post(url, params=params, timeout=30)
+        assert answer.status_code == 400
+        assert answer.json()["detail"].startswith("Image 'case_0' is not DICOM")

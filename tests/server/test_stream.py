@@ -91,7 +91,7 @@ def test_frames_are_answered_one_by_one(server, clip, model):
     with opened(server, model) as socket:
         ready = told(socket)
         assert (ready["type"], ready["model"], ready["version"], ready["window"]) == ("ready", model, "v0001", 4)
-        found = 0
+        found, confirmed = 0, set()
         for number, frame in enumerate(clip):
             socket.send(frame.tobytes())
             answer = told(socket)
@@ -103,6 +103,9 @@ def test_frames_are_answered_one_by_one(server, clip, model):
                 assert 0 <= x0 < x1 <= SIZE[1]
                 assert 0 <= y0 < y1 <= SIZE[0]
                 assert finding["track_id"] >= 1
+            assert all(event["kind"] in ("born", "lost") for event in answer["events"])
+            confirmed |= {event["track_id"] for event in answer["events"] if event["kind"] == "born"}
+            assert {f["track_id"] for f in answer["findings"] if f["confirmed"]} <= confirmed
             found += len(answer["findings"])
         assert found
         socket.send('{"type": "end"}')

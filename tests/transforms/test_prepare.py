@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lib.configs import InputConfig
-from lib.transforms.prepare import FrameGrid, foreground, prepare, prepare_label
+from lib.transforms.prepare import FrameGrid, foreground, in_range, prepare, prepare_label
 from lib.types import InputError, Sequence, SequenceKind
 
 CONFIG = InputConfig(spacing_mm=1.5, max_size_px=96)
@@ -154,3 +154,54 @@ def test_box_of_a_mask_goes_where_the_mask_goes() -> None:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = grid.box_to_original((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
     assert box == pytest.approx((20, 40, 50, 60), abs=1.0)
+
+
+CT = InputConfig(spacing_mm=1.5, max_size_px=96, intensity_range=(-1000.0, 400.0), foreground_fraction=0.5)
+
+
+def chest(extra: float = 0.0) -> np.ndarray:
+    """A body of 40 HU in air, a lung in it, and one voxel of metal somewhere."""
+    frames = np.full((2, 1, 72, 80), -1000.0, np.float32)
+    frames[:, :, 10:60, 12:70] = 40.0
+    frames[:, :, 20:50, 20:40] = -850.0
+    frames[0, 0, 30, 60] = 40.0 + extra
+    return frames
+
+
+def test_a_range_scales_by_fixed_numbers_and_crops_to_the_body() -> None:
+    frames, grid = prepare(sequence(chest()), CT)
+    assert grid.crop == (10, 60, 12, 70)
+    assert frames[0, 0, 0, 0] == pytest.approx((40 + 300) / 700)
+    assert frames[0, 0, 20, 10] == pytest.approx((-850 + 300) / 700)
+
+
+def test_a_range_does_not_depend_on_the_rest_of_the_image() -> None:
+    plain, metal = (prepare(sequence(chest(extra)), CT)[0] for extra in (0.0, 3000.0))
+    assert metal.max() == 1.0
+    changed = plain != metal
+    assert changed.sum() == 1
+    one_frame, _ = prepare(sequence(chest()[1:]), CT)
+    np.testing.assert_array_equal(one_frame[0], plain[1])
+
+
+def test_a_range_holds_whatever_lies_beyond_it_and_missing_channels_are_its_middle() -> None:
+    values = np.array([-3024.0, -1000.0, -300.0, 400.0, 3071.0], np.float32)
+    np.testing.assert_allclose(in_range(values, CT), [-1, -1, 0, 1, 1], atol=1e-6)
+    both = np.concatenate([chest(), np.zeros_like(chest())], axis=1)
+    image = replace(sequence(both), channel_present=(True, False))
+    frames, _ = prepare(image, CT)
+    assert not frames[:, 1].any()
+    with pytest.raises(InputError, match="intensity_range is not set"):
+        in_range(values, CONFIG)
+
+
+def test_nothing_but_air_is_kept_whole() -> None:
+    frames, grid = prepare(sequence(np.full((2, 1, 72, 80), -1000.0, np.float32)), CT)
+    assert grid.crop == (0, 72, 0, 80)
+    assert (frames == -1).all()
+
+
+@pytest.mark.parametrize("wrong", [(400.0, -1000.0), (0.0, 0.0)])
+def test_a_range_goes_from_low_to_high(wrong: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="intensity_range needs a low and a higher number"):
+        InputConfig(intensity_range=wrong)

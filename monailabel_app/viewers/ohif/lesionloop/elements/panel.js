@@ -9,6 +9,7 @@ import './loop-view.js';
 import './models-view.js';
 import './report-room.js';
 import './submit-bar.js';
+import './timeline-view.js';
 import { WorkspaceElement, h, setAttribute, setText } from './dom.js';
 import { finders } from '../state/fitting.js';
 import { makeTabs } from './tabs.js';
@@ -31,7 +32,7 @@ export class Panel extends WorkspaceElement {
     setAttribute(this, 'aria-label', 'LesionLoop');
     this.#tabs = makeTabs('LesionLoop', [
       { name: 'findings', title: 'Findings', content: ['strip', 'findings', 'submit'] },
-      { name: 'followup', title: 'Follow-up', content: ['followup'] },
+      { name: 'followup', title: 'Follow-up', content: ['followup', 'timeline'] },
       { name: 'models', title: 'Models', content: ['models'] },
       { name: 'learn', title: 'Learn', content: ['loop'] },
       { name: 'report', title: 'Report', content: ['report'] },

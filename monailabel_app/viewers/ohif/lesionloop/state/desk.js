@@ -42,6 +42,8 @@ export class Desk extends EventTarget {
   visits = null;
   /** @type {Object|null} the server's answer of a comparison that is shown */
   pair = null;
+  /** @type {Object|null} the server's timeline of the open image's patient */
+  timeline = null;
 
   /**
    * @param {Object} parts
@@ -196,6 +198,7 @@ export class Desk extends EventTarget {
     this.image = this.viewer.image;
     this.session = this.image && this.sessions.get(this.image.id);
     this.visits = null;
+    if (!this.timeline?.visits.some(({ image }) => image === this.image?.id)) this.timeline = null;
     this.#frameNumbers.clear();
     const current = this.image && this.viewer.currentFrame();
     this.#shownFrame = current ? { imageId: this.image.id, frame: current.frame } : null;

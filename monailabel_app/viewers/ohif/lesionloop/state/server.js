@@ -193,6 +193,12 @@ export class Server {
     return this.#json(address, { method: 'POST' }, options);
   }
 
+  /** Follows the lesions of an image's patient over all visits that show the same. */
+  timeline(model, image, options) {
+    const address = `/followup/${encodeURIComponent(model)}/timeline${query({ image })}`;
+    return this.#json(address, { method: 'POST' }, options);
+  }
+
   /** @returns {Promise<string|null>} who is logged in; null when the server asks nobody to */
   async user(options) {
     const { enabled } = await this.#json('/auth/', {}, options);

@@ -5,12 +5,13 @@ import { finders } from './fitting.js';
 import { LearningDesk } from './learning.js';
 import { bestFrame } from './merge.js';
 import { partsToStore, store } from './storing.js';
+import { placeOf } from './timeline.js';
 
 const plural = (count, one) => `${count} ${one}${count === 1 ? '' : 's'}`;
 
 /**
  * Emits 'change' with detail.what: 'image', 'session', 'selection', 'frame', 'info', 'busy', 'notice', 'training',
- * 'pair' or 'drawing'.
+ * 'pair', 'timeline' or 'drawing'.
  */
 export class Workspace extends LearningDesk {
   #comparison = null;
@@ -183,6 +184,30 @@ export class Workspace extends LearningDesk {
       const answer = await this.server.followUp(model.name, baseline.image, followup.image, { signal });
       await this.#showPair(answer, baseline, followup);
     }, 'infer');
+  }
+
+  /** Follows the lesions of the patient over all visits that show the same as the open image. */
+  async followAll() {
+    const { image, session } = this;
+    const model = finders(this.models).at(-1);
+    if (!session || !model) {
+      this.say('warning', 'No model of this server fits this image, so there is nothing to follow.');
+      return;
+    }
+    await this.perform('Following all visits', async (signal, report) => {
+      report(null, model.name);
+      const timeline = await this.server.timeline(model.name, image.id, { signal });
+      if (!timeline.visits.some(visit => visit.image === this.image?.id)) return;
+      this.timeline = timeline;
+      this.emit('timeline');
+    }, 'infer');
+  }
+
+  /** @param {Object} track of the timeline; shown on the open image where it was found there */
+  async showTracked(track) {
+    const frame = this.timeline && placeOf(this.timeline, track, this.image?.id);
+    if (frame) await this.viewer.jumpTo(this.image.id, frame);
+    else this.say('info', `Lesion ${track.id} was not found on this image.`);
   }
 
   async #showPair(answer, ...visits) {
