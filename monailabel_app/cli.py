@@ -9,10 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from monailabel_app.roots import APP_DIR, CONFIGS_DIR, PRETRAINED_DIR, lib_module
+from monailabel_app.bench.cli import bench
+from monailabel_app.cli_options import Settings, key_values, model_config, use_threads
+from monailabel_app.roots import APP_DIR, PRETRAINED_DIR, lib_module
 from monailabel_app.serving.settings import ConfigurationError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(bench, name="bench")
 
 
 def main() -> None:
@@ -23,9 +26,6 @@ def main() -> None:
     except (lib_module("types").InputError, ConfigurationError) as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         raise SystemExit(2) from error
-
-
-Settings = Annotated[list[str] | None, typer.Option("--set", help="setting, e.g. training.max_epochs=40; repeatable")]
 
 
 @app.command()
@@ -46,8 +46,8 @@ def train(
     set_: Settings = None,
 ) -> None:
     """Train a model on labelled studies folders and write its weights."""
-    _use_threads(threads)
-    config, folders = _config(model, set_), studies or []
+    use_threads(threads)
+    config, folders = model_config(model, set_), studies or []
     shared = {"val_fraction": val_fraction, "start": start, "encoder": encoder, "device": device}
     shared |= {"cpu_budget_s": cpu_seconds}
     if config.task == "classification":
@@ -82,7 +82,7 @@ def demo(
     """Serve the models, run each one on a few patients, show what they found, and keep serving."""
     from monailabel_app.demo import Options, run_demo
 
-    options = Options(folder.absolute(), studies, host, port, limit, _pairs("--conf", conf), exit_)
+    options = Options(folder.absolute(), studies, host, port, limit, key_values("--conf", conf), exit_)
     raise typer.Exit(run_demo(options))
 
 
@@ -97,7 +97,7 @@ def serve(
     """Serve the models on a studies folder or a DICOMweb server."""
     from monailabel_app.process import serve_here
 
-    serve_here(studies, host, port, _pairs("--conf", conf), token_file)
+    serve_here(studies, host, port, key_values("--conf", conf), token_file)
 
 
 @app.command()
@@ -145,9 +145,9 @@ def evaluate(
 
     from monailabel_app.tables import evaluation_table
 
-    _use_threads(threads)
+    use_threads(threads)
     path, version = (weights, weights.stem) if weights else _version_store(model, model_dir).current()
-    config = _config(model, set_)
+    config = model_config(model, set_)
     if config.task == "classification":
         raise lib_module("types").InputError(f"'{model}' classifies studies; `evaluate` judges masks and boxes")
     result = lib_module("evaluation").evaluate_model(
@@ -177,10 +177,10 @@ def explain(
     """Show why a model says what it says of an image: heatmaps, presence, attention, weights of the channels."""
     from monailabel_app.explain import Wanted, run_explain
 
-    _use_threads(threads)
+    use_threads(threads)
     path, version = (weights, weights.stem) if weights else _version_store(model, model_dir).current()
     wanted = Wanted(image, output, method, volumes, device, time_point, part)
-    for file in run_explain(_config(model, set_), path, version, wanted):
+    for file in run_explain(model_config(model, set_), path, version, wanted):
         typer.echo(f"wrote {file}")
 
 
@@ -191,7 +191,7 @@ def compare(
 ) -> None:
     """Compare models on the same studies as a Markdown table; differences are paired by patient."""
     comparison = lib_module("comparison")
-    typer.echo(comparison.comparison_table(comparison.find_arms(files or [], _pairs("--arm", arm))), nl=False)
+    typer.echo(comparison.comparison_table(comparison.find_arms(files or [], key_values("--arm", arm))), nl=False)
 
 
 @app.command()
@@ -204,165 +204,9 @@ def doctor(studies: Annotated[Path, typer.Argument(help="folder of images: NIfTI
     raise typer.Exit(run_doctor(studies, Console()))
 
 
-bench = typer.Typer(no_args_is_help=True, help="Measure how fast and how good things are, on this machine.")
-app.add_typer(bench, name="bench")
-
-
-@bench.command("read")
-def bench_read(
-    slices: Annotated[int, typer.Option(help="slices of the series", min=2)] = 200,
-    size: Annotated[int, typer.Option(help="rows and columns of each", min=16)] = 512,
-    repeats: Annotated[int, typer.Option(help="rounds that count", min=1)] = 5,
-) -> None:
-    """Read a series of uncompressed slices with our reader and, in the same run, with MONAI's and SimpleITK's."""
-    from rich.console import Console
-
-    from monailabel_app.benchmarks import benchmark_reading
-    from monailabel_app.tables import reading_table
-
-    Console().print(reading_table(benchmark_reading(slices, size, repeats)))
-
-
-@bench.command("stream")
-def bench_stream(
-    size: Annotated[int, typer.Option(help="rows and columns of a frame; a multiple of 32", min=64)] = 192,
-    frames: Annotated[int, typer.Option(help="number of the last frame measured", min=20)] = 1000,
-    window: Annotated[int, typer.Option(help="frames that a model without memory would run again", min=1)] = 16,
-) -> None:
-    """Run a forward-only network frame by frame: what frame 10, 100 and the last cost, and the window of before."""
-    from rich.console import Console
-
-    from monailabel_app.benchmark_stream import benchmark_stream
-
-    measured = (*(number for number in (10, 100) if number < frames), frames)
-    Console().print(benchmark_stream(size, measured, window).table())
-
-
-@bench.command("ultrasound")
-def bench_ultrasound(
-    videos: Annotated[Path, typer.Option(help="folder with videos.csv and videos/ of the public lung ultrasound set")],
-    output: Annotated[Path, typer.Option(help="JSON file to write")],
-    seeds: Annotated[int, typer.Option(help="seeds 0, 1, ... of each model", min=1)] = 2,
-    cpu_seconds: Annotated[float, typer.Option(help="processor time of each training")] = 24.0,
-    weights: Annotated[Path | None, typer.Option(help="safetensors file: also train on all clips")] = None,
-    final_cpu_seconds: Annotated[float, typer.Option(help="processor time of that training")] = 60.0,
-    threads: Annotated[int, typer.Option(help="processor threads; 0 leaves it to torch")] = 1,
-    set_: Settings = None,
-) -> None:
-    """Cross-validate clip classifiers by patient: recurrence against the frame average, calibration, conformal sets."""
-    from monailabel_app import ultrasound
-
-    _use_threads(threads)
-    settings = ultrasound.Settings(videos, list(range(seeds)), cpu_seconds, weights, final_cpu_seconds)
-    result = ultrasound.run_benchmark(settings, _config("lung_ultrasound", set_))
-    ultrasound.write_results(result, output)
-    typer.echo(ultrasound.markdown(result))
-
-
-@bench.command("tracking")
-def bench_tracking(
-    seeds: Annotated[int, typer.Option(help="phantom clips, seeds 0, 1, ...", min=1)] = 5,
-    lesions: Annotated[int, typer.Option(help="lesions in each clip", min=1)] = 3,
-    frames: Annotated[int, typer.Option(help="frames of each clip", min=5)] = 96,
-) -> None:
-    """Link noisy boxes of phantom clips into lesions: HOTA and IDF1 (needs the extra `bench`)."""
-    from rich.console import Console
-
-    from monailabel_app.benchmark_tracking import benchmark_tracking, tracking_table
-
-    scores = benchmark_tracking(range(seeds), lesions, frames)
-    Console().print(tracking_table(scores, f"{lesions} lesions in {seeds} clips of {frames} frames"))
-
-
-@bench.command("growth")
-def bench_growth(
-    seeds: Annotated[int, typer.Option(help="phantom heads, seeds 0, 1, ...", min=1)] = 5,
-    longitudinal: Annotated[Path | None, typer.Option(help="look for change in these real patients instead")] = None,
-    model: Annotated[str, typer.Option(help="real patients: what finds the lesions")] = "mr_lesion_segmentation",
-) -> None:
-    """Measure growth and direction of spread of phantom lesions whose change is known, or change in real patients."""
-    from rich.console import Console
-
-    if longitudinal is not None:
-        from monailabel_app.benchmark_longitudinal import benchmark_longitudinal, longitudinal_table
-
-        typer.echo(longitudinal_table(benchmark_longitudinal(longitudinal, _config(model))))
-        return
-    from monailabel_app.benchmark_growth import benchmark_growth, growth_table
-
-    Console(width=140).print(growth_table(benchmark_growth(range(seeds))))
-
-
-@bench.command("detector")
-def bench_detector(
-    seeds: Annotated[int, typer.Option(help="trainings of each network, seeds 0, 1, ...", min=1)] = 5,
-    arm: Annotated[list[str] | None, typer.Option(help="name of a network (default: all); repeatable")] = None,
-    probes: Annotated[bool, typer.Option(help="also test with noise, missing frames, gaps and thick slices")] = False,
-    processes: Annotated[int, typer.Option(help="that train at the same time, a thread each", min=1)] = 2,
-    steps: Annotated[int | None, typer.Option(help="toy: optimiser steps of each training", min=1)] = None,
-    studies: Annotated[list[Path] | None, typer.Option(help="train on these studies, not the toy; repeatable")] = None,
-    val: Annotated[Path | None, typer.Option(help="studies of other patients to judge on")] = None,
-    output: Annotated[Path, typer.Option(help="studies: folder for weights and results")] = Path("ladder"),
-    cpu_seconds: Annotated[float, typer.Option(help="studies: processor time of each training", min=1)] = 600.0,
-    parameters: Annotated[int | None, typer.Option(help="parameters of each network", min=1000)] = None,
-    model: Annotated[str, typer.Option(help="studies: what to make the networks from")] = "mr_lesion_segmentation",
-    channels: Annotated[bool, typer.Option(help="studies: networks that differ in the channels they see")] = False,
-    set_: Settings = None,
-) -> None:
-    """Train networks of equal size side by side: what recurrence buys, on a toy or on real studies."""
-    from monailabel_app.benchmark_detector import ladder_on_toy
-    from monailabel_app.benchmark_ladder import StudiesSettings, ladder_on_studies
-
-    error = lib_module("types").InputError
-    arms = lib_module("trainers.arms")
-    if (studies is None) != (val is None):
-        raise error("--studies and --val go together: the networks are trained on one and judged on the other")
-    if studies is None or val is None:
-        if set_ or channels:
-            raise error("--set and --channels are for a benchmark on studies")
-        chosen = arms.chosen_arms(arm or [], arms.MEMORY_ARMS)
-        typer.echo(ladder_on_toy(seeds, chosen, steps, parameters, probes, processes))
-        return
-    config = _config(model, set_)
-    known = arms.channel_arms(config.input.channels) if channels else (*arms.MEMORY_ARMS, *arms.PEER_ARMS)
-    chosen = arms.chosen_arms(arm or [], known)
-    settings = StudiesSettings(tuple(studies), val, output, cpu_seconds, parameters, probes, missing=channels)
-    typer.echo(ladder_on_studies(config, settings, seeds, chosen, processes))
-
-
 def _tell_progress(done: int, total: int, image: str) -> None:
     logging.getLogger(__name__).info("%d of %d: %s", done, total, image)
 
 
-def _config(model: str, settings: list[str] | None = None) -> Any:
-    """The configuration of a model, with the settings of the command line.
-
-    Raises:
-        InputError: If there is none of that name, or it has no such setting.
-    """
-    import yaml
-
-    configs = lib_module("configs")
-    known = configs.load_configs(CONFIGS_DIR)
-    if model not in known:
-        raise lib_module("types").InputError(f"there is no model '{model}'; known: {', '.join(known)}")
-    changes = {key: yaml.safe_load(value) for key, value in _pairs("--set", settings).items()}
-    return configs.override(known[model], changes)
-
-
-def _use_threads(threads: int) -> None:
-    import torch
-
-    if threads:
-        torch.set_num_threads(threads)
-
-
 def _version_store(model: str, model_dir: Path) -> Any:
-    return lib_module("versions").VersionStore(model_dir, _config(model), PRETRAINED_DIR)
-
-
-def _pairs(option: str, items: list[str] | None) -> dict[str, str]:
-    """``KEY=VALUE`` items as a dictionary."""
-    if wrong := [item for item in items or [] if not item.partition("=")[0] or "=" not in item]:
-        raise lib_module("types").InputError(f"{option} {wrong[0]}: expected KEY=VALUE")
-    return dict(item.split("=", 1) for item in items or [])
+    return lib_module("versions").VersionStore(model_dir, model_config(model), PRETRAINED_DIR)

@@ -15,7 +15,7 @@ from .truth import HIT_IOU, Answer, Score
 if TYPE_CHECKING:
     from lib.versions import VersionRecord
 
-    from .benchmarks import ReadingBenchmark
+    from .bench.reading import ReadingBenchmark
     from .demo_followup import FollowUp, TrueLesion
 
 NONE = "-"

@@ -18,8 +18,9 @@ from lib.trainers import arms as known
 from lib.trainers import ladder, retinanet
 from lib.trainers.cases import Case
 from lib.types import InputError
-from monailabel_app import benchmark_detector as toy
-from monailabel_app import benchmark_ladder as studies
+from monailabel_app.bench import ladder as studies
+from monailabel_app.bench import ladder_tables as tables_of
+from monailabel_app.bench import toy
 from monailabel_app.cli import app
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -173,14 +174,14 @@ def test_a_tiny_ladder_on_studies_is_kept_and_read_again(folders, tmp_path):
     arms = (*known.MEMORY_ARMS[:2], known.MEMORY_ARMS[7], *known.PEER_ARMS)
     settings = studies.StudiesSettings((folders[0],), folders[1], tmp_path, 1.0, 20_000, probes=True, resamples=10)
     runs = studies.benchmark_studies(small_model(), settings, [0], arms, processes=1)
-    tables = studies.studies_tables(runs, settings.resamples)
+    tables = tables_of.studies_tables(runs, settings.resamples)
     assert tables.count("| ConvGRU |") == tables.count("| MONAI 3D UNet |") == tables.count("| MONAI RetinaNet |") == 3
     assert tables.count("less CNN only") == 1
     assert toy.probe_table(runs).count("ConvGRU") == 1
     written = sorted(path.name for path in tmp_path.iterdir())
     assert written[:2] == ["cnn_only_seed0.json", "cnn_only_seed0.safetensors"]
     again = studies.benchmark_studies(small_model(), settings, [0], arms, processes=1)
-    assert studies.studies_tables(again, settings.resamples) == tables
+    assert tables_of.studies_tables(again, settings.resamples) == tables
     assert toy.end_table(again) == toy.end_table(runs)
     other = dataclasses.replace(settings, cpu_seconds=2.0)
     with pytest.raises(InputError, match="other settings; choose another output folder"):
@@ -224,12 +225,12 @@ def test_a_tiny_ladder_of_channels_takes_each_away(coloured, tmp_path):
     settings = studies.StudiesSettings((coloured[0],), coloured[1], tmp_path, 1.0, 20_000, missing=True, resamples=10)
     runs = studies.benchmark_studies(config, settings, [0], arms, processes=1)
     assert [sorted(run.without) for run in runs] == [[], ["flair", "t1"], ["flair", "t1"]]
-    table = studies.missing_table(runs)
+    table = tables_of.missing_table(runs)
     assert "t1 alone" not in table
     assert table.count("| all, ") == 2
-    assert "less t1 alone" in studies.studies_tables(runs, settings.resamples)
+    assert "less t1 alone" in tables_of.studies_tables(runs, settings.resamples)
     again = studies.benchmark_studies(config, settings, [0], arms, processes=1)
-    assert studies.missing_table(again) == table
+    assert tables_of.missing_table(again) == table
 
 
 def test_channels_need_a_model_of_several():

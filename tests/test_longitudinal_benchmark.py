@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from lib.configs import load_config
 from lib.phantom import head_visits, write_nifti
 from lib.types import InputError
-from monailabel_app import benchmark_longitudinal as bench
+from monailabel_app.bench import longitudinal as bench
 from monailabel_app.cli import app
 
 CONFIG = load_config(Path(__file__).parents[1] / "configs" / "mr_lesion_segmentation.yaml")

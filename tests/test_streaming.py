@@ -31,7 +31,7 @@ from lib.stream_input import MAX_FRAME_BYTES, StreamInput, StreamPreparation, st
 from lib.streaming import MAX_LESIONS_PER_FRAME, FrameStream
 from lib.transforms.prepare import in_range, resample
 from lib.types import Finding, InputError, Sequence, SequenceKind, Source
-from monailabel_app.benchmark_stream import benchmark_stream
+from monailabel_app.bench.streaming import benchmark_stream
 
 N_FRAMES, SIZE = 12, (60, 84)
 GIVEN = StreamInput(*SIZE, (1.0, 1.2), 25.0)

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from lib.followup.spread import SIDES
-from monailabel_app import benchmark_growth as growth
-from monailabel_app import benchmark_tracking as tracking
+from monailabel_app.bench import growth, tracking
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from lib.trainers.crossval import Arm, ArmRuns, patient_folds, run_arm
 from lib.trainers.crossval_scores import conformal_scores, f1_difference, score_arm
 from lib.types import InputError
 from lib.weights import read_metadata
-from monailabel_app import ultrasound
+from monailabel_app.bench import ultrasound
 
 ROOT = Path(__file__).resolve().parents[1]
 EMPTY = {"Patient ID / Name": "", "URL (Video Name)": "", "Gender": "", "Age": "", "Source ID": "", "file": "v.mp4"}

@@ -13,7 +13,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation
 
 from lib.dicom.series import find_series, read_series
 from lib.types import InputError, Sequence, SequenceKind
-from monailabel_app.benchmarks import benchmark_reading
+from monailabel_app.bench.reading import benchmark_reading
 from tests.dicom.making import edited, make_slices, new_instance
 
 PYDICOM_FILES = Path(pydicom.__file__).parent / "data" / "test_files"

@@ -17,7 +17,7 @@ from monai.data import ITKReader
 from monai.transforms import LoadImage
 from pydicom import dcmread
 
-from .roots import lib_module
+from ..roots import lib_module
 
 OURS = "lesionloop"
 MONAI = "MONAI LoadImage(ITKReader)"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .benchmark_detector import markdown_table, mean_and_interval, paired_cell
-from .benchmark_ladder_runs import StudiesRun
-from .roots import lib_module
+from ..roots import lib_module
+from .ladder_runs import StudiesRun
+from .toy import markdown_table, mean_and_interval, paired_cell
 
 if TYPE_CHECKING:
     from lib.evaluation import CaseScores
@@ -89,7 +89,7 @@ def missing_table(runs: Sequence[StudiesRun]) -> str:
     """Dice and slice AUC with all channels and with each of them taken away; Markdown.
 
     Args:
-        runs: From :func:`monailabel_app.benchmark_ladder.benchmark_studies`, with ``missing``.
+        runs: From :func:`monailabel_app.bench.ladder.benchmark_studies`, with ``missing``.
     """
     whole = [run for run in runs if run.without]
     channels = list(dict.fromkeys(channel for run in whole for channel in run.without))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .roots import PRETRAINED_DIR, lib_module
+from ..roots import PRETRAINED_DIR, lib_module
 
 logger = logging.getLogger(__name__)
 CLASSES = {"COVID-19": "covid", "Bacterial pneumonia": "bacterial", "Viral pneumonia": "viral", "regular": "regular"}

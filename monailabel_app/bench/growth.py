@@ -14,7 +14,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from scipy import ndimage
 
-from .roots import lib_module
+from ..roots import lib_module
 
 BoolArray = npt.NDArray[np.bool_]
 Instances = npt.NDArray[np.uint8]

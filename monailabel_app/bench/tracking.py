@@ -19,7 +19,7 @@ from monai.data.box_utils import box_iou
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from .roots import lib_module
+from ..roots import lib_module
 
 FloatArray = npt.NDArray[np.floating[Any]]
 Boxes = list[tuple[float, float, float, float]]

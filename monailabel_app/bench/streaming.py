@@ -14,7 +14,7 @@ import torch
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from .roots import lib_module
+from ..roots import lib_module
 
 AROUND = 10
 """Frames whose median stands for the one in the middle."""

@@ -23,8 +23,8 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
 
-from .benchmark_detector import markdown_table
-from .roots import PRETRAINED_DIR, lib_module
+from ..roots import PRETRAINED_DIR, lib_module
+from .toy import markdown_table
 
 if TYPE_CHECKING:
     from lib import types

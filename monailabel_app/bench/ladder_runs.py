@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .benchmark_detector import OneRun
-from .roots import lib_module
+from ..roots import lib_module
+from .toy import OneRun
 
 if TYPE_CHECKING:
     from lib.evaluation import CaseScores

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from .roots import lib_module
+from ..roots import lib_module
 
 if TYPE_CHECKING:
     from lib.configs import ModelConfig

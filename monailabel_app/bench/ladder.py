@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .benchmark_detector import changed_cases, end_table, probe_table, scored_cases, workers
-from .benchmark_ladder_runs import StudiesRun, read_run, write_run
-from .benchmark_ladder_tables import missing_table, studies_tables
-from .roots import lib_module
+from ..roots import lib_module
+from .ladder_runs import StudiesRun, read_run, write_run
+from .ladder_tables import missing_table, studies_tables
+from .toy import changed_cases, end_table, probe_table, scored_cases, workers
 
 if TYPE_CHECKING:
     from lib.configs import ModelConfig
