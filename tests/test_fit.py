@@ -18,6 +18,8 @@ from lib.configs import (
     ModelConfig,
     NetworkConfig,
     TrainingConfig,
+    load_config,
+    override,
 )
 from lib.networks.lesion_net import LesionNet, LesionOutput
 from lib.phantom import head_stack, write_dicom, write_nifti
@@ -29,6 +31,8 @@ from lib.trainers.folders import train_on_folders
 from lib.trainers.phantoms import phantom_cases
 from lib.types import InputError
 from lib.weights import load_weights, read_metadata
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 def model(**training: object) -> ModelConfig:
@@ -348,3 +352,22 @@ def test_phantom_cases() -> None:
     assert one.patient == "phantom0"
     assert one.masks.any()
     assert one.frames.shape[0] == one.masks.shape[0] == 24
+
+
+def test_a_phantom_is_the_reference_channel_of_a_model_of_several() -> None:
+    three = override(
+        model(), {"input.channels": ["t1", "flair", "t1ce"], "input.reference": "flair", "network.in_channels": 3}
+    )
+    (one,) = phantom_cases(three, 1)
+    assert one.channel_present == (False, True, False)
+    assert not one.frames[:, [0, 2]].any()
+    assert np.array_equal(one.frames[:, 1], phantom_cases(model(), 1)[0].frames[:, 0])
+
+
+def test_a_clip_phantom_is_a_cine_with_frames_before_and_after_the_lesion() -> None:
+    config = load_config(CONFIGS / "cine_lesion_detection.yaml")
+    (one,) = phantom_cases(override(config, {"input.spacing_mm": 4.0}), 1)
+    holds = one.masks.any(axis=(1, 2, 3))
+    assert holds.any()
+    assert not holds[0]
+    assert not holds[-1]

@@ -46,16 +46,19 @@ PHANTOMS: dict[str, PhantomMaker] = {"head": head_stack, "chest": chest_stack, "
 def phantom_cases(config: ModelConfig, count: int) -> list[Case]:
     """Make labelled phantoms, one in eight without a lesion, and prepare them like any study.
 
+    A phantom has one channel. To a model of several it is the reference channel; the others are missing.
+
     Raises:
         InputError: If the model's labels are not those of the phantoms.
     """
     if count == 0:
         return []
     make, cases = PHANTOMS[config.training.phantom], []
+    channel = config.input.channels[config.input.reference_index]
     with tempfile.TemporaryDirectory(prefix="lesionloop-") as name:
         for i in range(count):
             stack = as_labels(make(PHANTOM_SEED + i, n_lesions=0 if i % 8 == 7 else None), config)
-            image, label = Path(name) / f"phantom{i}.nii.gz", Path(name) / f"phantom{i}_label.nii.gz"
+            image, label = Path(name) / f"phantom{i}_{channel}.nii.gz", Path(name) / f"phantom{i}_label.nii.gz"
             write_nifti(stack, image, label)
             cases += load_cases([CaseRef(f"phantom{i}", f"phantom{i}", image, label)], config)
             image.unlink()
