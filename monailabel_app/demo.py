@@ -191,27 +191,34 @@ def _infer_all(server: Server, models: dict[str, str], patients: list[Patient], 
     """
     answers = []
     with steps.step(f"Running {len(models)} models on {len(patients)} images through the REST interface") as progress:
-        views = _views(patients, _config(next(iter(models))), steps.console)
-        task = progress.add_task("", total=len(models) * len(views))
-        for model, kind in models.items():
-            config = _config(model)
-            for view in views:
-                progress.update(task, description=escape(f"{model} on {view.patient.name}"))
-                if not lib_module("transforms.load").misfit(view.modality, config.input):
-                    answers.append(infer(server, model, kind, view))
-                progress.advance(task)
+        configs = {model: _config(model) for model in models}
+        views = _views(patients, list(configs.values()), steps.console)
+        pairs = [(model, view) for model in models for view in views if view.suits(configs[model])]
+        task = progress.add_task("", total=len(pairs))
+        for model, view in pairs:
+            progress.update(task, description=escape(f"{model} on {view.patient.name}"))
+            answers.append(infer(server, model, models[model], view))
+            progress.advance(task)
     return answers
 
 
-def _views(patients: list[Patient], config: ModelConfig, console: Console) -> list[View]:
+def _views(patients: list[Patient], configs: list[ModelConfig], console: Console) -> list[View]:
+    """Each image as a stack, or else as what another model reads."""
     input_error = lib_module("types").InputError
+    by_kind = {config.input.kind: config for config in configs}
+    stack_first = sorted(by_kind.values(), key=lambda config: config.input.kind != "stack")
     views, problems = [], []
     for patient in patients:
-        try:
-            views.append(load_view(patient, config))
-        except input_error as error:
-            problems.append(str(error))
-            console.print(f"      [yellow]left out:[/yellow] {escape(str(error))}")
+        errors = []
+        for config in stack_first:
+            try:
+                views.append(load_view(patient, config))
+                break
+            except input_error as error:
+                errors.append(str(error))
+        else:
+            problems += errors[:1]
+            console.print(f"      [yellow]left out:[/yellow] {escape(errors[0])}")
     if not views:
         raise input_error(f"none of the chosen images can be read: {'; '.join(problems)}")
     return views

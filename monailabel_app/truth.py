@@ -33,6 +33,7 @@ class View:
         frames: (T, H, W).
         geometry: Of the image file.
         truth: (T, H, W), non-zero in a lesion, or None.
+        kind: What the frames are (``lib.types.SequenceKind``).
         modality: DICOM's; empty where the file does not say.
     """
 
@@ -40,7 +41,13 @@ class View:
     frames: Volume
     geometry: VolumeGeometry
     truth: Volume | None
+    kind: str = "stack"
     modality: str = ""
+
+    def suits(self, config: ModelConfig) -> bool:
+        """Whether a model was made for such images; where the file does not say its modality, that does not count."""
+        misfit = lib_module("transforms.load").misfit
+        return bool(config.input.kind == self.kind and not misfit(self.modality, config.input))
 
 
 @dataclass(frozen=True)
@@ -83,12 +90,13 @@ def load_view(patient: Patient, config: ModelConfig) -> View:
     """Read an image and its truth.
 
     Raises:
-        InputError: If one of them cannot be read.
+        InputError: If one of them cannot be read, or the image is of another kind than the model's.
     """
     load = lib_module("transforms.load")
     study = load.load_study(patient.image, config.input)
-    truth = None if patient.truth is None else load.load_label(patient.truth, study.geometry)
-    return View(patient, study.sequence.frames[:, 0], study.geometry, truth, study.modality)
+    kind = study.sequence.kind
+    truth = None if patient.truth is None else load.load_label(patient.truth, study.geometry, kind)
+    return View(patient, study.sequence.frames[:, 0], study.geometry, truth, kind, study.modality)
 
 
 def score(answer: Answer, min_volume_ml: float) -> Score:
