@@ -19,13 +19,15 @@ def test_models_that_do_not_fit_say_why(desk: Page) -> None:
     told = do(
         desk,
         """
-      await openPhantom('phantom-a__visit1', 'US');
+      await openPhantom('phantom-a__visit1', 'XA');
       const models = workspace.models;
       await workspace.findLesions();
       return { models, notice: workspace.notice };
     """,
     )
-    assert {model["reason"] for model in told["models"]} == {"It reads MR images; this one is US."}
+    reasons = {model["name"]: model["reason"] for model in told["models"]}
+    assert reasons["mr_lesion_segmentation"] == "It reads MR images; this one is XA."
+    assert all(reason.endswith("images; this one is XA.") for reason in reasons.values())
     assert "No model" in told["notice"]["text"]
 
 
