@@ -55,7 +55,7 @@ class VersionRecord:
         reason: Why it was published or not.
         sha256: Of the weights file.
         parent: The version that training started from.
-        details: Training facts: cases, validation Dice of challenger and deployed, settings.
+        details: Training facts: cases, validation score of challenger and deployed, settings.
     """
 
     version: str

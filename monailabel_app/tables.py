@@ -134,11 +134,14 @@ def reading_table(measured: ReadingBenchmark) -> Table:
 
 def versions_table(model: str, versions: list[str], records: Iterable[VersionRecord], in_service: str) -> Table:
     """All versions of a model, oldest first."""
-    caption = "Dice: mean volume Dice over the validation patients"
+    caption = (
+        "Score: over the validation patients; mean volume Dice of models that outline, box AP50 of those that box, "
+        "macro-F1 of those that classify"
+    )
     table = Table(title=f"Versions of {model}", caption=caption, caption_justify="left", box=SIMPLE_HEAD)
     for name in ("version", "made (UTC)", "in service", "published"):
         table.add_column(name, no_wrap=True)
-    for name in ("Dice", "Dice of the one in service then"):
+    for name in ("score", "score of the one in service then"):
         table.add_column(name, justify="right")
     table.add_column("why")
     by_name = {record.version: record for record in records}
@@ -153,8 +156,8 @@ def _record_cells(record: VersionRecord | None, in_service: bool) -> list[str]:
         return [NONE, here, "yes", NONE, NONE, "ships with the app"]
     made = record.created_at.replace("T", " ").removesuffix("Z")
     published = "yes" if record.published else "no"
-    dice = [_number(record.details.get(key), 4) for key in ("val_dice", "deployed_val_dice")]
-    return [made, here, published, *dice, escape(record.reason)]
+    scores = [_number(record.details.get(key), 4) for key in ("val_score", "deployed_val_score")]
+    return [made, here, published, *scores, escape(record.reason)]
 
 
 def evaluation_table(result: Mapping[str, Any]) -> Table:

@@ -15,7 +15,7 @@ from lib.configs import AugmentConfig, NetworkConfig, load_config
 from lib.metrics import ScoredBoxes, average_precision, match_boxes
 from lib.phantom import head_stack, write_nifti
 from lib.trainers import arms as known
-from lib.trainers import ladder, retinanet
+from lib.trainers import ladder, retinanet, scoring
 from lib.trainers.cases import Case
 from lib.types import InputError
 from monailabel_app.bench import ladder as studies
@@ -50,11 +50,11 @@ def boxes(*rows):
 def sequence(found, truth, patient="A"):
     """Scores of frames, each with its found boxes as (place, score) and the places of its lesions."""
     frames = tuple(
-        match_boxes([boxes(*f)], [boxes(*((x, 1.0) for x in t))], [ladder.BOX_IOU])
+        match_boxes([boxes(*f)], [boxes(*((x, 1.0) for x in t))], [scoring.BOX_IOU])
         for f, t in zip(found, truth, strict=True)
     )
     holds = np.array([bool(t) for t in truth])
-    return ladder.SequenceScores(patient, frames, probes.distance_from_end(holds), 16 * holds.astype(np.intp))
+    return scoring.SequenceScores(patient, frames, probes.distance_from_end(holds), 16 * holds.astype(np.intp))
 
 
 def test_average_precision_is_that_of_a_plain_count():
@@ -72,8 +72,8 @@ def test_average_precision_is_that_of_a_plain_count():
         max((p for r, p in zip(recall, precision, strict=True) if r >= at), default=0) for at in np.arange(101) / 100
     ]
     one = sequence(found, truth)
-    assert ladder.box_ap([one]) == pytest.approx(np.mean(read), abs=0.005)
-    assert average_precision(list(one.frames), 0) == pytest.approx(ladder.box_ap([one]))
+    assert scoring.box_ap([one]) == pytest.approx(np.mean(read), abs=0.005)
+    assert average_precision(list(one.frames), 0) == pytest.approx(scoring.box_ap([one]))
 
 
 def test_wrong_frames_are_misses_and_false_boxes_above_the_threshold():
@@ -86,7 +86,7 @@ def test_wrong_frames_are_misses_and_false_boxes_above_the_threshold():
     assert ladder.best_threshold([one]) == pytest.approx(0.9)
     nothing = sequence([[], []], [[], []])
     assert ladder.best_threshold([nothing]) == 1.0
-    assert ladder.box_ap([nothing]) is None
+    assert scoring.box_ap([nothing]) is None
     assert ladder.small_lesion_ap([nothing]) is None
     assert not ladder.wrong_frames(nothing, 0.5).any()
 
@@ -144,7 +144,7 @@ def test_a_tiny_toy_benchmark_gives_all_tables():
     for table in (toy.toy_table(runs, TINY.resamples), toy.end_table(runs), toy.probe_table(runs)):
         assert len(table.splitlines()) == 4
     again = toy.run_toy(arms[1], 1, TINY)
-    assert ladder.box_ap(again.scores) == ladder.box_ap(runs[3].scores)
+    assert scoring.box_ap(again.scores) == scoring.box_ap(runs[3].scores)
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +262,7 @@ def test_retinanet_learns_a_bright_square():
     config = dataclasses.replace(config, training=training)
     network = retinanet.fit_retinanet(known.arm_network(config), [case], config, cpu_budget_s=12.0)
     predictor = retinanet.RetinaNetPredictor(config, network)
-    assert ladder.box_ap([ladder.score_sequence(predictor, case)]) > 0.8
+    assert scoring.box_ap([scoring.score_sequence(predictor, case)]) > 0.8
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def store(tmp_path) -> VersionStore:
     store = VersionStore(tmp_path / "model", config, PRETRAINED_DIR)
     state = build_network(config).state_dict()
     for number, dice in (("one", 0.61), ("two", 0.72)):
-        details = {"val_dice": dice, "deployed_val_dice": dice - 0.1}
+        details = {"val_score": dice, "deployed_val_score": dice - 0.1}
         store.add(state, publish=True, reason=f"reason {number}", parent="", details=details)
     return store
 

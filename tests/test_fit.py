@@ -26,9 +26,12 @@ from lib.phantom import head_stack, write_dicom, write_nifti
 from lib.registry import build_network
 from lib.studies import CaseRef, find_labelled, patient_of
 from lib.trainers.cases import Case, WindowSampler, load_cases, split_by_patient
-from lib.trainers.fit import EpochReport, case_dices, fit, mean_dice, one_cycle
+from lib.trainers.fit import fit
 from lib.trainers.folders import train_on_folders
 from lib.trainers.phantoms import phantom_cases
+from lib.trainers.progress import EpochReport, decision
+from lib.trainers.schedule import one_cycle
+from lib.trainers.scoring import case_dices, score_name, validation_score
 from lib.types import InputError
 from lib.weights import load_weights, read_metadata
 
@@ -84,13 +87,13 @@ def test_loss_falls_and_dice_rises_on_a_tiny_phantom(studies: Path) -> None:
     cases = load_cases(find_labelled(studies), config)
     torch.manual_seed(0)
     network = build_network(config)
-    before = mean_dice(network, cases, config)
+    before = validation_score(network, cases, config)
     result = fit(network, cases, cases, config, learning_rate=1e-2)
     losses = [report.loss for report in result.history]
     assert losses[-1] < 0.7 * losses[0]
     network.load_state_dict(result.state)
-    assert mean_dice(network, cases, config) == pytest.approx(result.val_dice)
-    assert result.val_dice > before + 0.2
+    assert validation_score(network, cases, config) == pytest.approx(result.val_score)
+    assert result.val_score > before + 0.2
 
 
 def test_a_dicom_folder_trains_as_the_same_image_in_a_file(tmp_path: Path) -> None:
@@ -120,26 +123,61 @@ def test_history_counts_epochs_and_time() -> None:
     for report in result.history:
         assert report.max_epochs == 3
         assert math.isfinite(report.loss)
-        assert 0 <= report.val_dice <= 1
+        assert 0 <= report.val_score <= 1
         share = report.epoch / 3
         assert report.eta_s == pytest.approx(report.elapsed_s * (1 - share) / share, rel=0.2, abs=0.05)
     elapsed = [report.elapsed_s for report in result.history]
     assert elapsed == sorted(elapsed)
     assert result.history[-1].eta_s == 0
-    best = max(report.val_dice for report in result.history)
-    assert result.val_dice == best
+    best = max(report.val_score for report in result.history)
+    assert result.val_score == best
     assert set(seen[0][1]) == set(build_network(config).state_dict())
 
 
 def test_report_line_and_json() -> None:
-    report = EpochReport(2, 5, 0.51234, 0.25, 1e-3, 12.0, 18.0)
+    report = EpochReport(2, 5, 0.51234, "Dice", 0.25, 1e-3, 12.0, 18.0)
     expected = "epoch 2/5, loss 0.5123, validation Dice 0.250, lr 1.0e-03, elapsed 12 s, ETA 18 s"
     assert report.line() == expected
-    assert "Dice" not in replace(report, val_dice=None).line()
+    assert "Dice" not in replace(report, val_score=None).line()
     assert report.to_json() == {
-        "epoch": 2, "max_epochs": 5, "loss": 0.51234, "val_dice": 0.25,
+        "epoch": 2, "max_epochs": 5, "loss": 0.51234, "score_name": "Dice", "val_score": 0.25,
         "learning_rate": 1e-3, "elapsed_s": 12.0, "eta_s": 18.0,
     }  # fmt: skip
+
+
+def test_what_is_scored_is_what_the_model_is_there_for() -> None:
+    config, lesion, empty = model(), case(), case("v", lesion=slice(0, 0))
+    boxes = replace(config, task="detection")
+    torch.manual_seed(0)
+    network = build_network(config).train()
+    assert (score_name(config), score_name(boxes)) == ("Dice", "box AP50")
+    assert validation_score(network, [lesion, empty], config) == np.mean(case_dices(network, [lesion, empty], config))
+    untrained = validation_score(network, [lesion, empty], boxes)
+    assert validation_score(network, [empty], boxes) is None  # no box that could be found
+    assert validation_score(network, [], boxes) is validation_score(network, [], config) is None
+    assert network.training
+    result = fit(
+        network, [lesion], [lesion], replace(boxes, training=replace(boxes.training, max_epochs=6)), learning_rate=1e-2
+    )
+    assert result.val_score == max(report.val_score for report in result.history)
+    assert result.val_score > untrained
+    assert "validation box AP50" in result.history[-1].line()
+
+
+@pytest.mark.parametrize(
+    ("challenger", "in_service", "n_val", "publish", "why"),
+    [
+        (0.81, 0.78, 3, True, "published: validation Dice 0.8100 against 0.7800 of the version in service, 3 {}ies"),
+        (0.81, 0.81, 1, False, "not published: validation Dice 0.8100 against 0.8100 of the version in service, 1 {}y"),
+        (0.2, None, 3, True, "published: there was no version in service to compare with"),
+        (None, None, 0, True, "published: there was no {}y to compare on"),
+        (None, None, 2, True, "published: there was no {}y with a lesion to compare on"),
+    ],
+)
+def test_only_what_is_better_is_published(
+    challenger: float | None, in_service: float | None, n_val: int, publish: bool, why: str
+) -> None:
+    assert decision("Dice", challenger, in_service, n_val) == (publish, why.format("validation stud"))
 
 
 def test_the_seed_decides_the_weights() -> None:
@@ -164,7 +202,7 @@ def test_without_validation_the_last_weights_are_kept() -> None:
         learning_rate=1e-3,
         on_epoch=lambda _, state: states.append(state),
     )
-    assert result.val_dice is None
+    assert result.val_score is None
     assert all(torch.equal(result.state[name], states[-1][name]) for name in result.state)
     assert any(not torch.equal(states[0][name], states[-1][name]) for name in result.state)
 
@@ -337,12 +375,12 @@ def test_training_on_folders_writes_weights_with_their_history(studies: Path, tm
     assert sorted(facts["train"] + facts["val"]) == ["P1__visit1", "P1__visit2", "P2"]
     assert facts["phantoms"] == 1
     assert facts["last"]["epoch"] == 2
-    assert facts["val_dice"] == pytest.approx(result.val_dice)
+    assert facts["val_score"] == pytest.approx(result.val_score)
     network = build_network(config)
     load_weights(network, output)
     assert all(torch.equal(value, result.state[name]) for name, value in network.state_dict().items())
     again = train_on_folders(config, [studies], tmp_path / "b.safetensors", val_fraction=0.0, start=output)
-    assert again.val_dice is None
+    assert again.val_score is None
     assert again.history[-1].learning_rate < config.training.finetune_learning_rate
 
 

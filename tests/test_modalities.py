@@ -25,7 +25,8 @@ from lib.predictor import Predictor
 from lib.registry import build_network
 from lib.studies import CaseRef
 from lib.trainers.cases import Case, WindowSampler, load_cases
-from lib.trainers.fit import case_dices, fit
+from lib.trainers.fit import fit
+from lib.trainers.scoring import case_dices
 from lib.transforms.prepare import prepare
 from lib.types import Sequence, SequenceKind
 from lib.versions import VersionStore

@@ -9,7 +9,7 @@ import pytest
 
 from lib.phantom.toy import ToySettings, toy_sequence
 from lib.trainers.arms import CNN_ONLY, MEMORY_ARMS, chosen_arms
-from lib.trainers.ladder import box_ap
+from lib.trainers.scoring import box_ap
 from monailabel_app.bench.toy import ToySize, run_toy
 
 SEEDS = range(20)

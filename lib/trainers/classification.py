@@ -20,8 +20,9 @@ from ..versions import VersionRecord
 from ..weights import load_weights
 from .cases import split_by_patient
 from .clips import Clip, load_clips
-from .fit_clips import ClipFitResult, calibration_of, clip_logits, fit_clips, macro_f1
-from .task import EPS, VersionedTrainTask, log_reading, requested_device, seed_everything, warn_of_one_patient
+from .fit_clips import MACRO_F1, ClipFitResult, calibration_of, clip_logits, fit_clips, macro_f1
+from .progress import decision
+from .task import VersionedTrainTask, log_reading, requested_device, seed_everything, warn_of_one_patient
 
 logger = logging.getLogger(__name__)
 
@@ -86,21 +87,13 @@ class ClassificationTrainTask(VersionedTrainTask):
         in_service: float | None,
         parent: str,
     ) -> VersionRecord:
-        challenger = result.val_macro_f1
-        if challenger is None or in_service is None:
-            publish, reason = True, "published: there was no version in service to compare with"
-        else:
-            publish = challenger > in_service + EPS
-            reason = (
-                f"{'published' if publish else 'not published'}: validation macro-F1 {challenger:.4f} against "
-                f"{in_service:.4f} of the version in service, {len(val)} validation "
-                f"{'study' if len(val) == 1 else 'studies'}"
-            )
+        publish, reason = decision(MACRO_F1, result.val_score, in_service, len(val))
         details = {
             "train": [clip.image_id for clip in train],
             "val": [clip.image_id for clip in val],
-            "val_macro_f1": challenger,
-            "deployed_val_macro_f1": in_service,
+            "score_name": MACRO_F1,
+            "val_score": result.val_score,
+            "deployed_val_score": in_service,
             "calibration": self._calibration(config, result, train, val),
             "settings": asdict(config.training),
             "history": [report.to_json() for report in result.history],

@@ -19,7 +19,8 @@ from ..registry import build_network
 from ..weights import load_weights, save_weights
 from .cases import split_by_patient
 from .clips import Clip, load_clips
-from .fit_clips import ClipFitResult, ClipReport, calibration_of, clip_logits, fit_clips, fit_prototypes, macro_f1
+from .fit_clips import MACRO_F1, ClipFitResult, calibration_of, clip_logits, fit_clips, fit_prototypes, macro_f1
+from .progress import EpochReport
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def _few_shot(network: ClipNet, train: list[Clip], val: list[Clip], config: Mode
     fit_prototypes(network, train, config, device)
     score = macro_f1(clip_logits(network, val, config, device), val) if val else None
     state = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-    return ClipFitResult(state, score, [ClipReport(1, 1, 0.0, score, 0.0, time.monotonic() - began, 0.0)])
+    return ClipFitResult(state, score, [EpochReport(1, 1, 0.0, MACRO_F1, score, 0.0, time.monotonic() - began, 0.0)])
 
 
 def _calibration(network: ClipNet, train: list[Clip], val: list[Clip], config: ModelConfig) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,56 +18,22 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..configs import ModelConfig, TrainingConfig
 from ..networks.lesion_net import LesionNet, LesionOutput
-from ..predictor import Predictor
 from ..transforms.targets import Targets, build_targets
 from ..types import InputError
 from .cases import Case, WindowSampler
+from .progress import EpochReport
 from .schedule import Clock, averaged_weights, one_cycle, warming_average
+from .scoring import score_name, validation_score
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class EpochReport:
-    """How training stands after an epoch.
-
-    Attributes:
-        epoch: 1-based.
-        max_epochs: Epochs in all.
-        loss: Mean training loss of the epoch.
-        val_dice: Mean volume Dice of the averaged weights over the validation cases, or None without any.
-        learning_rate: Current.
-        elapsed_s: Since the start.
-        eta_s: Expected to remain.
-    """
-
-    epoch: int
-    max_epochs: int
-    loss: float
-    val_dice: float | None
-    learning_rate: float
-    elapsed_s: float
-    eta_s: float
-
-    def line(self) -> str:
-        """One line for the log and for ``/train/``."""
-        dice = "" if self.val_dice is None else f", validation Dice {self.val_dice:.3f}"
-        return (
-            f"epoch {self.epoch}/{self.max_epochs}, loss {self.loss:.4f}{dice}, "
-            f"lr {self.learning_rate:.1e}, elapsed {self.elapsed_s:.0f} s, ETA {self.eta_s:.0f} s"
-        )
-
-    def to_json(self) -> dict[str, float | int | None]:
-        """Plain values."""
-        return asdict(self)
-
-
-@dataclass
 class FitResult:
-    """The averaged weights with the best validation Dice (the last ones without validation), and the history."""
+    """The averaged weights with the best validation score (the last ones without validation), and the history."""
 
     state: dict[str, Tensor]
-    val_dice: float | None
+    val_score: float | None
     history: list[EpochReport]
 
 
@@ -118,8 +84,8 @@ def fit(
     for epoch, losses in enumerate(_epochs(network, averaged, optimizer, sampler, config, clock, learning_rate), 1):
         report = _report(epoch, losses, averaged, val, config, clock, optimizer, device)
         result.history.append(report)
-        if report.val_dice is None or result.val_dice is None or report.val_dice >= result.val_dice:
-            result.state, result.val_dice = averaged_weights(averaged), report.val_dice
+        if report.val_score is None or result.val_score is None or report.val_score >= result.val_score:
+            result.state, result.val_score = averaged_weights(averaged), report.val_score
         logger.info(report.line())
         if on_epoch is not None:
             on_epoch(report, averaged_weights(averaged))
@@ -213,35 +179,13 @@ def _report(
     optimizer: torch.optim.Optimizer,
     device: torch.device,
 ) -> EpochReport:
-    dice = mean_dice(averaged.module, val, config, device) if val else None
     return EpochReport(
         epoch=epoch,
         max_epochs=max(epoch, round(epoch / max(clock.fraction(), 1e-6))),
         loss=float(np.mean(losses)),
-        val_dice=dice,
+        score_name=score_name(config),
+        val_score=validation_score(averaged.module, val, config, device),
         learning_rate=float(optimizer.param_groups[0]["lr"]),
         elapsed_s=clock.elapsed_s(),
         eta_s=clock.eta_s(),
     )
-
-
-def mean_dice(network: nn.Module, cases: list[Case], config: ModelConfig, device: torch.device | str = "cpu") -> float:
-    """Mean over cases of the volume Dice on the network's grid (1 when mask and prediction are both empty)."""
-    return float(np.mean(case_dices(network, cases, config, device)))
-
-
-def case_dices(
-    network: nn.Module, cases: list[Case], config: ModelConfig, device: torch.device | str = "cpu"
-) -> list[float]:
-    """Volume Dice per case on the network's grid, over all classes together."""
-    training = network.training
-    predictor = Predictor(config, network, device)
-    dices = []
-    for case in cases:
-        maps = predictor.maps(case.frames.astype(np.float32), channel_present=case.channel_present)
-        predicted = (maps.mask >= config.inference.mask_threshold).cpu().numpy()
-        truth = case.masks.astype(bool)
-        total = int(predicted.sum()) + int(truth.sum())
-        dices.append(1.0 if total == 0 else 2.0 * int((predicted & truth).sum()) / total)
-    network.train(training)
-    return dices

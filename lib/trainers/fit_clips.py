@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,34 +25,12 @@ from ..losses import class_focal_loss, logit_adjusted_loss
 from ..networks.clip_net import ClipNet
 from ..types import FloatArray, InputError
 from .clips import Clip, ClipSampler, true_classes
+from .progress import EpochReport
 from .schedule import Clock, averaged_weights, one_cycle, warming_average
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass
-class ClipReport:
-    """How training stands after an epoch; as :class:`lib.trainers.fit.EpochReport`, with the macro-F1 of validation."""
-
-    epoch: int
-    max_epochs: int
-    loss: float
-    val_macro_f1: float | None
-    learning_rate: float
-    elapsed_s: float
-    eta_s: float
-
-    def line(self) -> str:
-        """One line for the log and for ``/train/``."""
-        score = "" if self.val_macro_f1 is None else f", validation macro-F1 {self.val_macro_f1:.3f}"
-        return (
-            f"epoch {self.epoch}/{self.max_epochs}, loss {self.loss:.4f}{score}, "
-            f"lr {self.learning_rate:.1e}, elapsed {self.elapsed_s:.0f} s, ETA {self.eta_s:.0f} s"
-        )
-
-    def to_json(self) -> dict[str, float | int | None]:
-        """Plain values."""
-        return asdict(self)
+MACRO_F1 = "macro-F1"
 
 
 @dataclass
@@ -60,8 +38,8 @@ class ClipFitResult:
     """The averaged weights of the last epoch, their macro-F1 on the validation clips (None without), history, steps."""
 
     state: dict[str, Tensor]
-    val_macro_f1: float | None
-    history: list[ClipReport]
+    val_score: float | None
+    history: list[EpochReport]
     steps: int = 0
 
 
@@ -73,7 +51,7 @@ def fit_clips(
     *,
     learning_rate: float,
     device: torch.device | str = "cpu",
-    on_epoch: Callable[[ClipReport, dict[str, Tensor]], None] | None = None,
+    on_epoch: Callable[[EpochReport, dict[str, Tensor]], None] | None = None,
     cpu_budget_s: float | None = None,
 ) -> ClipFitResult:
     """Train a clip network in place.
@@ -106,18 +84,20 @@ def fit_clips(
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=settings.weight_decay)
     sampler = ClipSampler(train, config)
     clock = Clock(settings.max_epochs * settings.steps_per_epoch, cpu_budget_s)
-    history: list[ClipReport] = []
+    history: list[EpochReport] = []
     while clock.step == 0 or clock.fraction() < 1:
         losses = _epoch(network, averaged, optimizer, sampler, config, clock, learning_rate)
         score = macro_f1(clip_logits(averaged.module, val, config, device), val) if val else None
         done = len(history) + 1
         total = max(done, round(done / max(clock.fraction(), 1e-6)))
         rate = float(optimizer.param_groups[0]["lr"])
-        history.append(ClipReport(done, total, float(np.mean(losses)), score, rate, clock.elapsed_s(), clock.eta_s()))
+        history.append(
+            EpochReport(done, total, float(np.mean(losses)), MACRO_F1, score, rate, clock.elapsed_s(), clock.eta_s())
+        )
         logger.info(history[-1].line())
         if on_epoch is not None:
             on_epoch(history[-1], averaged_weights(averaged))
-    return ClipFitResult(averaged_weights(averaged), history[-1].val_macro_f1, history, clock.step)
+    return ClipFitResult(averaged_weights(averaged), history[-1].val_score, history, clock.step)
 
 
 def _epoch(

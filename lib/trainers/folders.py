@@ -18,9 +18,10 @@ from ..studies import find_labelled
 from ..types import InputError
 from ..weights import load_weights, save_weights
 from .cases import Case, load_cases, split_by_patient
-from .fit import EpochReport, FitResult, fit
+from .fit import FitResult, fit
 from .lesion_classes import lesion_calibration
 from .phantoms import phantom_cases
+from .progress import EpochReport
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def train_on_folders(
     facts["seconds"] = round(time.time() - began)
     network.load_state_dict(result.state)
     facts["calibration"] = lesion_calibration(network, train, val, config, device)
-    save_weights(result.state, output, {**facts, "last": result.history[-1].to_json(), "val_dice": result.val_dice})
+    save_weights(result.state, output, {**facts, "last": result.history[-1].to_json(), "val_score": result.val_score})
     return result
 
 

@@ -9,74 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ..candidates import predicted_frame_boxes, true_frame_boxes
-from ..metrics import BOOTSTRAP_SEED, PERCENTILES, Interval, Matches, PairedDifference, average_precision, match_boxes
-from ..predictor import Prediction, Predictor
-from ..probes import distance_from_end, lesion_areas
+from ..metrics import BOOTSTRAP_SEED, PERCENTILES, Interval, Matches, PairedDifference, average_precision
 from ..types import InputError
-from .cases import Case
-
-BOX_IOU = 0.5
-
-
-@dataclass(frozen=True)
-class SequenceScores:
-    """What the metrics need of one sequence, on the network's grid.
-
-    Attributes:
-        patient: Whose it is.
-        frames: Boxes of each frame, matched at :data:`BOX_IOU`.
-        distance: From the end of a lesion, (T,); see :func:`lib.probes.distance_from_end`.
-        area_px: Lesion pixels of each frame, (T,).
-    """
-
-    patient: str
-    frames: tuple[Matches, ...]
-    distance: npt.NDArray[np.intp]
-    area_px: npt.NDArray[np.intp]
-
-    @cached_property
-    def matches(self) -> Matches:
-        """Of all frames in one."""
-        return joined_matches(self.frames)
-
-
-def joined_matches(frames: Sequence[Matches]) -> Matches:
-    """The matches of several frames in one, by class."""
-    together: Matches = {}
-    for c in sorted({c for frame in frames for c in frame}):
-        parts = [frame[c] for frame in frames if c in frame]
-        together[c] = {key: np.concatenate([part[key] for part in parts], axis=-1) for key in parts[0]}
-    return together
-
-
-def score_sequence(predictor: Predictor, case: Case) -> SequenceScores:
-    """Predict a prepared sequence and match what is found with its masks, frame by frame.
-
-    Args:
-        predictor: The model.
-        case: Frames and masks on the network's grid.
-    """
-    maps = predictor.maps(case.frames.astype(np.float32), channel_present=case.channel_present)
-    mask = maps.mask.cpu().numpy()
-    presence = mask.max(axis=(1, 2, 3)) if maps.presence is None else maps.presence.cpu().numpy()
-    boxes = tuple(tuple(frame) for frame in predictor.decode_boxes(maps))
-    found = predicted_frame_boxes(Prediction(mask, boxes, presence, None, None), predictor.config)
-    truth = true_frame_boxes(case.masks.astype(bool))
-    frames = tuple(match_boxes([f], [t], [BOX_IOU]) for f, t in zip(found, truth, strict=True))
-    holds = case.masks.any(axis=(1, 2, 3))
-    return SequenceScores(case.patient, frames, distance_from_end(holds), lesion_areas(case.masks))
-
-
-def box_ap(sequences: Sequence[SequenceScores]) -> float | None:
-    """Average precision of all boxes of all frames at :data:`BOX_IOU`; None without a true box."""
-    return average_precision([sequence.matches for sequence in sequences], 0)
+from .scoring import SequenceScores, joined_matches
 
 
 def small_lesion_ap(sequences: Sequence[SequenceScores]) -> float | None:

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from ..configs import ModelConfig
@@ -19,9 +18,11 @@ from ..types import InputError
 from ..versions import VersionRecord
 from ..weights import load_weights
 from .cases import Case, load_cases, split_by_patient
-from .fit import FitResult, case_dices, fit
+from .fit import FitResult, fit
 from .lesion_classes import lesion_calibration
-from .task import EPS, VersionedTrainTask, log_reading, requested_device, seed_everything, warn_of_one_patient
+from .progress import decision
+from .scoring import score_name, validation_score
+from .task import VersionedTrainTask, log_reading, requested_device, seed_everything, warn_of_one_patient
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,8 @@ class LesionTrainTask(VersionedTrainTask):
     """Trains a lesion model on the labelled studies of the store.
 
     Boxes, presence and classes are derived from the masks. Training starts from the version in service (``pretrained``
-    True) or from random weights. The challenger goes into service only if its mean volume Dice over the validation
-    patients is higher than that of the version in service.
+    True) or from random weights. The challenger goes into service only if its validation score
+    (:func:`lib.trainers.scoring.validation_score`) is higher than that of the version in service.
 
     Args:
         config: The model.
@@ -60,7 +61,7 @@ class LesionTrainTask(VersionedTrainTask):
         warn_of_one_patient({case.patient for case in train}, {case.patient for case in val})
         logger.info("%s: %d training and %d validation studies", config.name, len(train), len(val))
         network, parent = self.start(config, bool(request.get("pretrained", True)))
-        deployed = case_dices(network, val, config, device) if parent else None
+        deployed = validation_score(network, val, config, device) if parent else None
         rate = config.training.finetune_learning_rate if parent else config.training.learning_rate
         lesion_net = cast(LesionNet, network)
         result = fit(lesion_net, train, val, config, learning_rate=rate, device=device, on_epoch=self.tell)
@@ -74,25 +75,17 @@ class LesionTrainTask(VersionedTrainTask):
         result: FitResult,
         train: list[Case],
         val: list[Case],
-        deployed: list[float] | None,
+        deployed: float | None,
         parent: str,
     ) -> VersionRecord:
-        challenger = result.val_dice
-        in_service = self._deployed_dice(config, val, deployed)
-        if challenger is None or in_service is None:
-            publish, reason = True, "published: there was no version in service to compare with"
-        else:
-            publish = challenger > in_service + EPS
-            verb = "published" if publish else "not published"
-            reason = (
-                f"{verb}: validation Dice {challenger:.4f} against {in_service:.4f} of the version in service, "
-                f"{len(val)} validation {'study' if len(val) == 1 else 'studies'}"
-            )
+        in_service = self._score_in_service(config, val, deployed)
+        publish, reason = decision(score_name(config), result.val_score, in_service, len(val))
         details = {
             "train": [case.image_id for case in train],
             "val": [case.image_id for case in val],
-            "val_dice": challenger,
-            "deployed_val_dice": in_service,
+            "score_name": score_name(config),
+            "val_score": result.val_score,
+            "deployed_val_score": in_service,
             "calibration": self._calibration(config, result, train, val),
             "settings": asdict(config.training),
             "history": [report.to_json() for report in result.history],
@@ -107,18 +100,16 @@ class LesionTrainTask(VersionedTrainTask):
         network.load_state_dict(result.state)
         return lesion_calibration(network, train, val, config)
 
-    def _deployed_dice(self, config: ModelConfig, val: list[Case], deployed: list[float] | None) -> float | None:
-        """Mean Dice of what is in service now, computed anew when training started from random weights."""
-        if not val:
+    def _score_in_service(self, config: ModelConfig, val: list[Case], deployed: float | None) -> float | None:
+        """Validation score of what is in service now, computed anew when training started from random weights."""
+        if deployed is not None or not val:
+            return deployed
+        path, _ = self.versions.current()
+        if path is None:
             return None
-        if deployed is None:
-            path, _ = self.versions.current()
-            if path is None:
-                return None
-            network = build_network(config)
-            load_weights(network, path)
-            deployed = case_dices(network, val, config)
-        return float(np.mean(deployed))
+        network = build_network(config)
+        load_weights(network, path)
+        return validation_score(network, val, config)
 
 
 def stored_cases(datastore: Datastore) -> list[CaseRef]:

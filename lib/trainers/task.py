@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import random
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +18,9 @@ from ..registry import build_network
 from ..types import InputError
 from ..versions import VersionStore
 from ..weights import load_weights
+from .progress import EpochReport
 
 logger = logging.getLogger(__name__)
-EPS = 1e-4
-"""By how much a challenger has to be better to go into service."""
 REQUEST_SETTINGS = {
     "max_epochs": "training.max_epochs",
     "train_batch_size": "training.batch_size",
@@ -31,13 +30,6 @@ REQUEST_SETTINGS = {
     "seed": "training.seed",
 }
 """What a client may change for one run, and where it stands in the configuration."""
-
-
-class Report(Protocol):
-    """How training stands after an epoch."""
-
-    def to_json(self) -> dict[str, float | int | None]:
-        """Plain values."""
 
 
 class VersionedTrainTask(TrainTask):  # type: ignore[misc]
@@ -91,7 +83,7 @@ class VersionedTrainTask(TrainTask):  # type: ignore[misc]
         logger.info("%s: starting from random weights", config.name)
         return network, ""
 
-    def tell(self, report: Report, _: dict[str, Tensor]) -> None:
+    def tell(self, report: EpochReport, _: dict[str, Tensor]) -> None:
         """Also as JSON, so that a viewer can draw it: ``/train/`` returns the log's last lines."""
         logger.info("progress %s", json.dumps({"model": self._config.name, **report.to_json()}))
 

@@ -18,7 +18,7 @@ from .toy import OneRun
 
 if TYPE_CHECKING:
     from lib.evaluation import CaseScores
-    from lib.trainers.ladder import SequenceScores
+    from lib.trainers.scoring import SequenceScores
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def _case(data: dict[str, Any]) -> CaseScores:
 
 
 def _sequences(data: Iterable[dict[str, Any]]) -> tuple[SequenceScores, ...]:
-    make = lib_module("trainers.ladder").SequenceScores
+    make = lib_module("trainers.scoring").SequenceScores
     return tuple(
         make(
             one["patient"],

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lib.phantom.toy import ToySettings
     from lib.trainers.arms import MemoryArm
     from lib.trainers.cases import Case
-    from lib.trainers.ladder import SequenceScores
+    from lib.trainers.scoring import SequenceScores
 
 logger = logging.getLogger(__name__)
 TEST_SEED = 2_000_000
@@ -144,7 +144,7 @@ def run_toy(design: MemoryArm, seed: int, size: ToySize) -> OneRun:
 
 def scored_cases(predictor: Any, cases: list[Case]) -> tuple[SequenceScores, ...]:
     """The boxes that a :class:`lib.predictor.Predictor` finds in prepared studies, matched with the true ones."""
-    return tuple(lib_module("trainers.ladder").score_sequence(predictor, case) for case in cases)
+    return tuple(lib_module("trainers.scoring").score_sequence(predictor, case) for case in cases)
 
 
 def changed_cases(cases: Sequence[Case]) -> dict[str, list[Case]]:
@@ -230,15 +230,14 @@ def toy_table(runs: Sequence[OneRun], resamples: int) -> str:
         runs: From :func:`benchmark_toy`.
         resamples: Bootstrap resamples behind each interval.
     """
-    ladder = lib_module("trainers.ladder")
-    arms = arm_runs(runs)
-    bootstrap = ladder.LadderBootstrap(arms, ladder.box_ap, resamples)
+    box_ap, arms = lib_module("trainers.scoring").box_ap, arm_runs(runs)
+    bootstrap = lib_module("trainers.ladder").LadderBootstrap(arms, box_ap, resamples)
     known = lib_module("trainers.arms")
     references = [arm.name for arm in (known.CNN_ONLY, known.CONTROL) if arm.name in bootstrap.means]
     rows = [["network", "parameters", "s", "AP50", "lowest seed", *(f"less {name}" for name in references)]]
     for arm in arms:
         own = [run for run in runs if run.arm == arm.name]
-        values = arm.values(ladder.box_ap)
+        values = arm.values(box_ap)
         cells = [arm.name, str(own[0].parameters), f"{np.mean([run.cpu_seconds for run in own]):.1f}"]
         cells += [mean_and_interval(bootstrap, arm.name), f"{min(values):.3f}"]
         rows.append([*cells, *(paired_cell(bootstrap, arm.name, reference) for reference in references)])
@@ -285,13 +284,13 @@ def errors_by_distance(sequences: Sequence[SequenceScores]) -> dict[int, float]:
 
 def probe_table(runs: Sequence[OneRun]) -> str:
     """AP50 where it is harder: sequences changed in each way, and the frames with the smallest lesions; Markdown."""
-    ladder = lib_module("trainers.ladder")
+    box_ap, small_lesion_ap = lib_module("trainers.scoring").box_ap, lib_module("trainers.ladder").small_lesion_ap
     names = list(runs[0].changed)
     arms = {name: {arm.name: arm for arm in arm_runs(runs, name)} for name in names}
     rows = [["AP50", "unchanged", *names, "smallest third"]]
     for arm in arm_runs(runs):
-        values = [arm.values(ladder.box_ap), *(arms[name][arm.name].values(ladder.box_ap) for name in names)]
-        values.append(arm.values(ladder.small_lesion_ap))
+        values = [arm.values(box_ap), *(arms[name][arm.name].values(box_ap) for name in names)]
+        values.append(arm.values(small_lesion_ap))
         rows.append([arm.name, *(f"{np.mean(value):.3f}" for value in values)])
     return markdown_table(rows)
 

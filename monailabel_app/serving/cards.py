@@ -121,7 +121,7 @@ def _in_service(versions: Any) -> str:
     elif version:
         facts["How it came about"] = "ships with the app"
     rows = [_version_row(name, records.get(name), name == version) for name in versions.versions()]
-    columns = ("Version", "Trained", "In service", "Validation Dice", "Dice of the one in service then", "Why")
+    columns = ("Version", "Trained", "In service", "Validation score", "Of the one in service then", "Why")
     history = _table("Versions", columns, rows)
     return f'<h2 id="in-service">In service</h2>{_facts(facts)}<h2>Training history</h2>{history}{_changes(changes)}'
 
@@ -134,8 +134,8 @@ def _origin(record: Any) -> dict[str, str]:
         "Trained": _time(record.created_at),
         "Started from": f"version {record.parent}" if record.parent else "random weights",
         "How it came about": record.reason,
-        "Validation Dice": f"{_number(details.get('val_dice'))}; of the version in service then "
-        f"{_number(details.get('deployed_val_dice'))}",
+        f"Validation {details.get('score_name', 'score')}": f"{_number(details.get('val_score'))}; "
+        f"of the version in service then {_number(details.get('deployed_val_score'))}",
         "Training studies": _cases(details.get("train")),
         "Validation studies": _cases(details.get("val")),
         "Seed": str(settings.get("seed", UNKNOWN)),
@@ -148,8 +148,8 @@ def _version_row(name: str, record: Any, in_service: bool) -> list[str]:
     here = "yes" if in_service else ""
     if record is None:
         return [name, "", here, "", "", "ships with the app"]
-    dice = [_number(record.details.get(key)) for key in ("val_dice", "deployed_val_dice")]
-    return [name, _time(record.created_at), here, *dice, record.reason]
+    scores = [_number(record.details.get(key)) for key in ("val_score", "deployed_val_score")]
+    return [name, _time(record.created_at), here, *scores, record.reason]
 
 
 def _changes(changes: Sequence[Any]) -> str:

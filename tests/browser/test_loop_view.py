@@ -60,6 +60,7 @@ RUNNING = {
     "epochs": 8,
     "loss": 0.4,
     "metric": 0.62,
+    "metricName": "Dice",
     "progress": 0.25,
     "secondsLeft": 75,
     "history": [{"epoch": 1, "loss": 0.9, "metric": 0.5}, {"epoch": 2, "loss": 0.4, "metric": 0.62}],

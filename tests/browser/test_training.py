@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from lib.trainers.fit import EpochReport
+from lib.trainers.progress import EpochReport
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +32,7 @@ def line(text: str, module: str = "lib.trainers.lesion:93") -> str:
 
 
 def progress(epoch: int, loss: float = 0.5, dice: float | None = 0.9, eta_s: float = 30.0) -> str:
-    report = EpochReport(epoch, 30, loss, dice, 1e-4, 10.0, eta_s)
+    report = EpochReport(epoch, 30, loss, "Dice", dice, 1e-4, 10.0, eta_s)
     return line("progress " + json.dumps({"model": MODEL, **report.to_json()}))
 
 

@@ -13,7 +13,8 @@
  * @property {number} epoch epochs done
  * @property {number|null} epochs in all, once known
  * @property {number|null} loss mean training loss of the last epoch
- * @property {number|null} metric mean validation Dice, 0..1; null without validation studies
+ * @property {number|null} metric validation score, 0..1; null without validation studies
+ * @property {string} metricName what it is: Dice, box AP50, macro-F1
  * @property {number|null} progress 0..1
  * @property {number|null} secondsLeft
  * @property {{epoch: number, loss: number|null, metric: number|null}[]} history
@@ -53,7 +54,8 @@ export function parseTraining(task, previous = null) {
   return {
     id: task.id, model: task.request?.model ?? '', status, running, stopped: status === 'stopped',
     error: status === 'failed' ? failure(lines) : '', phase: phaseOf(status, lines, record, earlier), epoch, epochs,
-    loss: last?.loss ?? earlier?.loss ?? null, metric: last?.val_dice ?? earlier?.metric ?? null,
+    loss: last?.loss ?? earlier?.loss ?? null, metric: last?.val_score ?? earlier?.metric ?? null,
+    metricName: last?.score_name ?? earlier?.metricName ?? 'score',
     progress: status === 'done' ? 1 : epochs ? Math.min(1, epoch / epochs) : null,
     secondsLeft: running ? last?.eta_s ?? earlier?.secondsLeft ?? null : null,
     history: historyOf(lines, earlier?.history ?? []), log: lines.filter(line => !PROGRESS.test(line)),
@@ -78,7 +80,7 @@ function parsed(match) {
 function historyOf(lines, earlier) {
   const epochs = new Map(earlier.map(entry => [entry.epoch, entry]));
   for (const report of lines.map(progressOf).filter(Boolean)) {
-    epochs.set(report.epoch, { epoch: report.epoch, loss: report.loss, metric: report.val_dice });
+    epochs.set(report.epoch, { epoch: report.epoch, loss: report.loss, metric: report.val_score });
   }
   return [...epochs.values()].sort((a, b) => a.epoch - b.epoch);
 }
