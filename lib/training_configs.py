@@ -65,6 +65,7 @@ class TrainingConfig:
         presence_weight: Weight of the frame presence loss.
         study_weight: Weight of the study class loss.
         box_weight: Weight of the box loss.
+        mask_loss: What joins the Dice loss of the mask: ``bce``, or ``focal`` where lesions are of a few pixels.
         class_balance: With several labels: 0 draws the windows with a lesion as they come, above 0 by the lesion's
             class; 1 shows all classes alike, however rare they are.
         class_loss: With several labels: a further loss of the mask, between the classes and on lesion pixels only.
@@ -91,6 +92,7 @@ class TrainingConfig:
     presence_weight: float = 0.5
     study_weight: float = 0.05
     box_weight: float = 0.1
+    mask_loss: Literal["bce", "focal"] = "bce"
     class_balance: Fraction = 0.0
     class_loss: Literal["none", "focal", "logit_adjusted"] = "none"
     class_weight: Annotated[float, Field(ge=0)] = 1.0

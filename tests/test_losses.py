@@ -147,3 +147,17 @@ def test_box_loss_is_the_focal_part_alone_for_exact_boxes_and_for_none() -> None
 def test_study_loss_by_hand() -> None:
     value = StudyHead.compute_loss(torch.tensor([[0.5, -0.5]]), torch.tensor([[1.0, 0.0]]))
     assert value.item() == pytest.approx(bce(0.5, 1), rel=1e-6)
+
+
+def test_a_lesion_of_a_few_pixels_pulls_harder_with_the_focal_loss() -> None:
+    """At the start every pixel says "probably nothing"; the lesion's pixels have to weigh against all the others."""
+    target, mask = torch.zeros(1, 4, 1, 64, 64), torch.ones(1, 4, dtype=torch.bool)
+    target[0, 1:3, 0, 30:33, 30:33] = 1
+
+    def pull(*, focal: bool) -> float:
+        logits = torch.full_like(target, -4.0, requires_grad=True)
+        MaskHead.compute_loss(logits, target, mask, focal=focal).backward()
+        assert logits.grad is not None
+        return float(-logits.grad[target > 0].sum() / logits.grad[target == 0].abs().sum())
+
+    assert pull(focal=True) > 1 > 10 * pull(focal=False)

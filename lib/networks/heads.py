@@ -65,15 +65,17 @@ class MaskHead(nn.Module):
         return self.out(features)  # type: ignore[no-any-return]
 
     @staticmethod
-    def compute_loss(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-        """Soft Dice over each sequence + 2 BCE.
+    def compute_loss(logits: Tensor, target: Tensor, mask: Tensor, *, focal: bool = False) -> Tensor:
+        """Soft Dice over each sequence + 2 BCE, or + a focal loss per lesion pixel.
 
         Args:
             logits: (B, T, K, H, W).
             target: 0/1, same shape.
             mask: (B, T), real frames.
+            focal: For lesions of a few pixels, whose share in an average over all pixels is next to nothing.
         """
-        return sequence_dice_loss(logits, target, mask) + 2 * masked_bce(logits, target, mask)
+        pixels = center_focal_loss(logits, target, mask) if focal else 2 * masked_bce(logits, target, mask)
+        return sequence_dice_loss(logits, target, mask) + pixels
 
     @staticmethod
     def compute_class_loss(logits: Tensor, target: Tensor, mask: Tensor, priors: Tensor | None = None) -> Tensor:

@@ -152,7 +152,9 @@ def total_loss(
         settings: The weights.
         priors: How often each class is drawn, (K,), where the class loss is logit-adjusted.
     """
-    loss = network.mask_head.compute_loss(output.mask_logits.float(), targets.mask, mask)
+    loss = network.mask_head.compute_loss(
+        output.mask_logits.float(), targets.mask, mask, focal=settings.mask_loss == "focal"
+    )
     if settings.class_loss != "none" and output.mask_logits.shape[2] > 1:
         classes = network.mask_head.compute_class_loss(output.mask_logits.float(), targets.mask, mask, priors)
         loss = loss + settings.class_weight * classes

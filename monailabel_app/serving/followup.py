@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from ..roots import lib_module
 from .checks import bad_request, check_image, check_model
 from .pool import InferencePool
-from .registrations import TRANSFORMS, registration_failed, registration_json
+from .registrations import registration_failed, registration_json, registration_of
 from .stock import GuardedRoute, label_app, store
 from .timeline import timeline_of
 from .visit_findings import MODEL, Use, lesions_of, read_stack
@@ -58,7 +58,7 @@ def _compared(model: str, sides: tuple[Side, Side], use: Use) -> dict[str, Any]:
     folders = Path(store().get_image_uri(sides[0].image)), Path(store().get_image_uri(sides[1].image))
     stacks = read_stack(sides[0]), read_stack(sides[1])
     read = [lesions_of(model, side, stack, use) for side, stack in zip(sides, stacks, strict=True)]
-    registration = TRANSFORMS.of(folders, stacks)
+    registration = registration_of(folders, stacks)
     days = days_between(sides[0].facts, sides[1].facts)
     result = lib_module("followup").compare_visits(read[0].found, read[1].found, registration.to_fixed, days)
     answers = [{**described(side, sides[0].facts), **one.to_json()} for side, one in zip(sides, read, strict=True)]

@@ -3,45 +3,30 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 from ..roots import lib_module
+from .remembered import Remembered
 
-REMEMBERED = 32
-
-
-class Transforms:
-    """The last registrations; one of two heads takes seconds."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[str, ...], Any] = OrderedDict()
-
-    def of(self, folders: tuple[Path, Path], stacks: tuple[Any, Any]) -> Any:
-        """How the second stack comes to lie on the first.
-
-        Args:
-            folders: With the files of the two; what is known of others is not used.
-            stacks: As ``lib.followup.shown_stack`` gives them.
-        """
-        state_of = lib_module("datastore.dicom_grid").state_of
-        key = tuple(state_of(sorted(folder.iterdir())) for folder in folders)
-        with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
-                return self._known[key]
-        found = lib_module("registration").register(*stacks)
-        with self._lock:
-            self._known[key] = found
-            while len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
-        return found
+_KNOWN: Remembered[Any] = Remembered(32)
 
 
-TRANSFORMS = Transforms()
+def registration_of(folders: tuple[Path, Path], stacks: tuple[Any, Any]) -> Any:
+    """How the second stack comes to lie on the first; found once as long as the files stay as they are.
+
+    Args:
+        folders: With the files of the two.
+        stacks: As ``lib.followup.shown_stack`` gives them.
+    """
+    return _KNOWN.of(
+        tuple(files_state(folder) for folder in folders), lambda: lib_module("registration").register(*stacks)
+    )
+
+
+def files_state(folder: Path) -> str:
+    """Changes when a file of the folder does."""
+    return str(lib_module("datastore.dicom_grid").state_of(sorted(folder.iterdir())))
 
 
 def registration_json(found: Any) -> dict[str, Any]:

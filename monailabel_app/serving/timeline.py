@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from ..roots import lib_module
-from .registrations import TRANSFORMS, registration_failed, registration_json
-from .stock import store, without_folders
-from .visit_findings import MODEL, Read, Use, lesions_of, lesions_of_answer, read_stack
+from .registrations import files_state, registration_failed, registration_json, registration_of
+from .remembered import Remembered
+from .stock import label_app, store, without_folders
+from .visit_findings import MODEL, Read, Use, lesions_of_answer, model_lesions, read_stack, stored_lesions
 from .visits import Side, days_between, described, name_of, visits_like
 
+_FOUND: Remembered[Read] = Remembered(64)
 NO_OTHER = "No other visit of this patient shows the same: there is no growth to tell."
 
 
@@ -113,17 +116,28 @@ def timeline_of(
         try:
             stack = read_stack(side)
             own = answer if side.image == image else None
-            read = lesions_of(model, side, stack, use, params) if own is None else lesions_of_answer(own, stack)
+            read = _read(model, side, stack, use, params) if own is None else _light(lesions_of_answer(own, stack))
             folder = Path(store().get_image_uri(side.image))
-            found = None if reference is None else TRANSFORMS.of((reference[0], folder), (reference[1], stack))
+            found = None if reference is None else registration_of((reference[0], folder), (reference[1], stack))
         except Exception as error:
             if side.image == image or type(error).__name__ != "InputError":
                 raise
             warnings.append(f"The {name_of(side)} is left out: {without_folders(str(error))}")
             continue
         reference = reference or (folder, stack)
-        visits.append(Visit(side, _light(read), found))
+        visits.append(Visit(side, read, found))
     return _followed(image, visits, warnings)
+
+
+def _read(model: str, side: Side, stack: Any, use: Use, params: Mapping[str, Any] | None) -> Read:
+    """The lesions of a visit; a model is run once for as long as it, the files and what is asked stay the same."""
+    stored = stored_lesions(model, side.image, stack) if use is Use.stored else None
+    if stored is not None:
+        return _light(stored)
+    weights = label_app()._infers[model].current()[1].weights_sha256
+    asked = json.dumps(dict(params or {}), sort_keys=True, default=str)
+    key = (model, weights, files_state(Path(store().get_image_uri(side.image))), asked)
+    return _FOUND.of(key, lambda: _light(model_lesions(model, side, stack, params)))
 
 
 def _light(read: Read) -> Read:

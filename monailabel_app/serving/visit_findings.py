@@ -65,7 +65,7 @@ def read_stack(side: Side) -> Any:
     return lib_module("followup").shown_stack(image, side.image)
 
 
-def lesions_of(model: str, side: Side, stack: Any, use: Use, params: Mapping[str, Any] | None = None) -> Read:
+def lesions_of(model: str, side: Side, stack: Any, use: Use) -> Read:
     """The lesions of a visit.
 
     Args:
@@ -73,11 +73,20 @@ def lesions_of(model: str, side: Side, stack: Any, use: Use, params: Mapping[str
         side: The visit.
         stack: As :func:`read_stack` gives it.
         use: Whose findings are wanted.
+    """
+    stored = stored_lesions(model, side.image, stack) if use is Use.stored else None
+    return model_lesions(model, side, stack) if stored is None else stored
+
+
+def model_lesions(model: str, side: Side, stack: Any, params: Mapping[str, Any] | None = None) -> Read:
+    """What a model finds at a visit now.
+
+    Args:
+        model: Which.
+        side: The visit.
+        stack: As :func:`read_stack` gives it.
         params: Of the inference.
     """
-    stored = _stored(model, side.image, stack) if use is Use.stored else None
-    if stored is not None:
-        return stored
     path = store().get_image_uri(side.image)
     asked = {**(params or {}), "model": model, "image": path, "frame_mask": True, "result_write_to_file": False}
     answer = label_app().infer(asked)
@@ -92,7 +101,7 @@ def lesions_of_answer(params: Mapping[str, Any], stack: Any) -> Read:
     return Read(found, MODEL, [without_folders(text) for text in params["warnings"]])
 
 
-def _stored(model: str, image: str, stack: Any) -> Read | None:
+def stored_lesions(model: str, image: str, stack: Any) -> Read | None:
     """What someone has stored for an image; None where there is nothing."""
     follow, frames = lib_module("followup"), lib_module("datastore.frames")
     for tag in STORED_TAGS.get(str(label_app()._infers[model].type), ("final",)):
