@@ -63,6 +63,7 @@ class InputConfig:
             channels that fit, the one whose match is longest gets the series. A channel without a pattern has its name.
         reference: Channel whose grid the others are brought to, and that stays where channels are copies of each other;
             empty for the first.
+        required: Channels without which a trained model is not run; it was not made for images that lack them.
         modalities: DICOM modalities (PS3.3 C.7.3.1.1.1) that the model was made for, e.g. MR; empty for any.
         spacing_mm: In-plane pixel size the network sees; frames are resampled to it.
         max_size_px: Frames larger than this after resampling are resampled further down.
@@ -77,6 +78,7 @@ class InputConfig:
     channels: tuple[str, ...] = ("flair",)
     channel_patterns: dict[str, str] = dataclasses.field(default_factory=dict)
     reference: str = ""
+    required: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()
     spacing_mm: Positive = 1.25
     max_size_px: Count = 384
@@ -95,9 +97,11 @@ class InputConfig:
             raise ValueError(f"intensity_range needs a low and a higher number, got {list(self.intensity_range)}")
         if not self.channels or len(set(self.channels)) < len(self.channels):
             raise ValueError(f"channels needs one name or more, each once; got {list(self.channels)}")
-        for name in (*self.channel_patterns, *((self.reference,) if self.reference else ())):
+        for name in (*self.channel_patterns, *((self.reference,) if self.reference else ()), *self.required):
             if name not in self.channels:
-                raise ValueError(f"'{name}' in channel_patterns or reference is none of channels {list(self.channels)}")
+                raise ValueError(
+                    f"'{name}' in channel_patterns, reference or required is none of channels {list(self.channels)}"
+                )
         for name, pattern in self.channel_patterns.items():
             try:
                 re.compile(pattern)

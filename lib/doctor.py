@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from .configs import ModelConfig
+from .configs import InputConfig, ModelConfig
 from .dicom.series import SeriesFiles, find_series
 from .dicom.types import SeriesFacts
 from .dicom.visits import visit_chains
 from .dicom.worker import read_series_isolated
+from .transforms.channels import lacking, without_channels
 from .transforms.geometry import affine_spacing_mm
 from .transforms.load import READ_TIMEOUT_S, fitting, from_file, misfit
 from .types import InputError, Sequence, SequenceKind, VolumeSeries
@@ -89,7 +90,7 @@ def examine(folder: Path, models: dict[str, ModelConfig], progress: Progress | N
     others = {_name(one, folder): f"{one.facts.modality}, {len(one.files)} object(s)" for one in found.non_images}
     failures = {_relative(path, folder): reason for path, reason in found.unreadable.items() if path not in volumes}
     jobs: list[tuple[str, Callable[[str], Examined]]] = [
-        *((_name(one, folder), partial(_examine_series, one, models)) for one in found.series),
+        *((_name(one, folder), partial(_examine_series, one, found.series, models)) for one in found.series),
         *((_relative(path, folder), partial(_examine_file, path, models)) for path in volumes),
     ]
     sequences: list[Examined] = []
@@ -106,29 +107,45 @@ def examine(folder: Path, models: dict[str, ModelConfig], progress: Progress | N
     return Diagnosis(tuple(sequences), others, failures, followed, len(ignored))
 
 
-def _examine_series(series: SeriesFiles, models: dict[str, ModelConfig], name: str) -> Examined:
+def _examine_series(
+    series: SeriesFiles, others: Iterable[SeriesFiles], models: dict[str, ModelConfig], name: str
+) -> Examined:
     read = read_series_isolated(series.files, READ_TIMEOUT_S)
-    modality = read.facts.modality
-    fits = {model: _misfit(read.image, modality, config) for model, config in models.items()}
+    modality, study = read.facts.modality, series.facts.study_instance_uid
+    together = [one for one in others if one.facts.study_instance_uid == study]
+    fits = {
+        model: _misfit(read.image, modality, _of_one_series(config.input)) or _lacking(together, config)
+        for model, config in models.items()
+    }
     return _examined(read.image, name, modality, read.problems, fits, read.facts)
 
 
 def _examine_file(path: Path, models: dict[str, ModelConfig], name: str) -> Examined:
     file = read_image_file(path)
     image = from_file(file, SequenceKind.STACK)
-    fits = {model: _misfit(from_file(file, config.input.kind), "", config) for model, config in models.items()}
+    fits = {model: _misfit(from_file(file, config.input.kind), "", config.input) for model, config in models.items()}
     suffix = next(s for s in VOLUME_SUFFIXES if path.name.lower().endswith(s))
     return _examined(image, name, suffix.lstrip("."), file.problems, fits, None)
 
 
-def _misfit(image: Sequence | VolumeSeries, modality: str, config: ModelConfig) -> str:
+def _of_one_series(config: InputConfig) -> InputConfig:
+    """What a model wants of each series of a study."""
+    return replace(config, channels=config.channels[:1], channel_patterns={}, reference="", required=())
+
+
+def _misfit(image: Sequence | VolumeSeries, modality: str, config: InputConfig) -> str:
     """Why a model cannot, or should not, run on an image; "" when it can."""
     first = image.volumes[0] if isinstance(image, VolumeSeries) else image
     try:
-        fitting(first, config.input, Path())
+        fitting(first, config, Path())
     except InputError as error:
         return str(error).partition(": ")[2]
-    return "; ".join(misfit(modality, config.input))
+    return "; ".join(misfit(modality, config))
+
+
+def _lacking(study: Iterable[SeriesFiles], config: ModelConfig) -> str:
+    missing = lacking(study, config.input)
+    return without_channels(missing) if missing else ""
 
 
 def _examined(

@@ -161,7 +161,7 @@ def evaluate_study(predictor: Predictor, ref: CaseRef, channels: Collection[str]
         channels: Names of the image channels that the model may see; None for all.
 
     Raises:
-        InputError: If the image or its mask cannot be read.
+        InputError: If the image or its mask cannot be read, or it has none of the channels.
     """
     config = predictor.config
     began = time.perf_counter()
@@ -169,6 +169,8 @@ def evaluate_study(predictor: Predictor, ref: CaseRef, channels: Collection[str]
     if channels is not None:
         present = zip(sequence.channel_present, config.input.channels, strict=True)
         sequence = replace(sequence, channel_present=tuple(there and name in channels for there, name in present))
+        if not any(sequence.channel_present):
+            raise InputError(f"{ref.image_id}: it has none of the channels {', '.join(channels)}")
     prediction = predictor.predict(sequence)
     labelmap, findings = find_lesions(prediction, sequence, config, Source())
     seconds = time.perf_counter() - began

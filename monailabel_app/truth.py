@@ -45,9 +45,12 @@ class View:
     modality: str = ""
 
     def suits(self, config: ModelConfig) -> bool:
-        """Whether a model was made for such images; where the file does not say its modality, that does not count."""
-        misfit = lib_module("transforms.load").misfit
-        return bool(config.input.kind == self.kind and not misfit(self.modality, config.input))
+        """Whether a model was made for such an image; where the file does not say its modality, that does not count.
+
+        One that needs several images of a study was not: this is one of them.
+        """
+        misfit, needs = lib_module("transforms.load").misfit, config.input.required
+        return bool(config.input.kind == self.kind and len(needs) < 2 and not misfit(self.modality, config.input))
 
 
 @dataclass(frozen=True)

@@ -212,6 +212,16 @@ def coloured(tmp_path_factory, folders):
     return made
 
 
+def without_a_channel(folder, name):
+    """Another patient, of whom the first channel was not acquired."""
+    image = nib.load(sorted(folder.glob("*.nii.gz"))[0])
+    pixels = image.get_fdata(dtype=np.float32).copy()
+    pixels[..., 0] = 0
+    nib.save(nib.Nifti1Image(pixels, image.affine), folder / f"{name}.nii.gz")
+    labels = folder / "labels" / "final"
+    shutil.copy(sorted(labels.glob("*.nii.gz"))[0], labels / f"{name}.nii.gz")
+
+
 def test_a_tiny_ladder_of_channels_takes_each_away(coloured, tmp_path):
     config = small_model()
     config = dataclasses.replace(
@@ -222,9 +232,12 @@ def test_a_tiny_ladder_of_channels_takes_each_away(coloured, tmp_path):
     arms = known.chosen_arms(
         ["t1 alone", "all, one stem", "all, additive attention, dropout"], known.channel_arms(("t1", "flair"))
     )
+    whole = {file.name.removesuffix(".nii.gz") for file in coloured[1].glob("*.nii.gz")}
+    without_a_channel(coloured[1], "P9")
     settings = studies.StudiesSettings((coloured[0],), coloured[1], tmp_path, 1.0, 20_000, missing=True, resamples=10)
     runs = studies.benchmark_studies(config, settings, [0], arms, processes=1)
     assert [sorted(run.without) for run in runs] == [[], ["flair", "t1"], ["flair", "t1"]]
+    assert {case.image for run in runs for case in run.cases} == whole
     table = tables_of.missing_table(runs)
     assert "t1 alone" not in table
     assert table.count("| all, ") == 2

@@ -4,10 +4,12 @@
 import datetime
 import io
 import lzma
+import shutil
 import tarfile
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from rich.console import Console
 
@@ -20,6 +22,7 @@ from monailabel_app.doctor import run_doctor
 from monailabel_app.roots import CONFIGS_DIR
 
 MODELS = load_configs(CONFIGS_DIR)
+THREE = "mr_three_channel_segmentation"
 RNG = np.random.default_rng(0)
 
 
@@ -71,9 +74,26 @@ def test_each_model_is_told_apart_by_kind_and_modality(studies):
     assert chest < stacks < set(MODELS)
     clips = dict.fromkeys(set(MODELS) - stacks, "a stack, but the model reads a cine")
     other = dict.fromkeys(chest, "the model was made for CT, this image is MR")
-    assert found["visit1 (FLAIR)"].models == {**dict.fromkeys(MODELS, ""), **clips, **other}
+    alone = {THREE: "the model is not made for studies without t1"}
+    assert found["visit1 (FLAIR)"].models == {**dict.fromkeys(MODELS, ""), **clips, **other, **alone}
     still = dict.fromkeys(stacks, "a cine, but the model reads a stack")
     assert found["clip.dcm (Cine)"].models == {**dict.fromkeys(MODELS, ""), **still}
+
+
+def test_a_model_of_several_series_fits_each_of_a_study_that_has_them(tmp_path):
+    volume = RNG.integers(0, 900, (6, 40, 48)).astype(np.uint16)
+    study, where = pydicom.uid.generate_uid(), {"spacing_mm": (1.0, 1.0, 5.0), "origin_lps_mm": (0.0, 0.0, 0.0)}
+    for name in ("AX T1", "AX FLAIR", "AX T1 POST GD"):
+        subject = Subject("P1", datetime.date(2026, 1, 1), series_description=name)
+        for file in write_mr_series(volume, tmp_path / name, subject, **where):
+            header = pydicom.dcmread(file)
+            header.StudyInstanceUID, header.SeriesInstanceUID = study, f"{study}.{len(name)}"
+            header.save_as(file)
+    found = examine(tmp_path, {THREE: MODELS[THREE]}).sequences
+    assert [one.models for one in found] == [{THREE: ""}] * 3
+    shutil.rmtree(tmp_path / "AX T1")
+    found = examine(tmp_path, {THREE: MODELS[THREE]}).sequences
+    assert [one.models for one in found] == [{THREE: "the model is not made for studies without t1"}] * 2
 
 
 def test_what_cannot_be_read_is_listed_with_the_reason_and_the_rest_counted(studies):

@@ -16,6 +16,7 @@ from ..classification.calibration import Calibration
 from ..clip_predictor import ClipPrediction, ClipPredictor
 from ..configs import ModelConfig
 from ..networks.clip_net import ClipNet
+from ..transforms.channels import check_required
 from ..transforms.load import load_study, misfit
 from ..transforms.orient import off_in_files
 from ..types import FloatArray, InputError, Sequence, Source
@@ -71,6 +72,7 @@ class Classification(ServedModel):
         path, source = self.current()
         with clock.lap("read"):
             study = load_study(Path(image), self._model.input, time_point, part)
+            check_required(study.sequence, self._model.input)
         with clock.lap("infer"):
             predictor = self._predictors.get(device, path)
             prediction = predictor.predict(study.sequence)

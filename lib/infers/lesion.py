@@ -24,6 +24,7 @@ from ..lesion_tracks import with_tracks
 from ..networks.streaming import streaming_obstacles
 from ..predictor import Prediction, Predictor
 from ..streaming import FrameStream
+from ..transforms.channels import check_required
 from ..transforms.geometry import VolumeGeometry, affine_spacing_mm
 from ..transforms.load import load_study, misfit
 from ..transforms.orient import off_in_files
@@ -136,6 +137,7 @@ class LesionInfer(ServedModel):
         path, source = self.current()
         with clock.lap("read"):
             study = load_study(Path(image), config.input, time_point, part)
+            check_required(study.sequence, config.input)
         with clock.lap("infer"):
             prediction = self._on(device, path, lambda model: model.predict(study.sequence))
         with clock.lap("post"):

@@ -56,6 +56,7 @@ class ServedModel(InferTask):  # type: ignore[misc]
                 "kind": reads.kind.value,
                 "channels": list(reads.channels),
                 "modalities": list(reads.modalities),
+                "required": list(reads.required),
             },
         }
 

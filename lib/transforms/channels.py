@@ -76,6 +76,28 @@ def by_channel(items: Iterable[tuple[str, Item]], config: InputConfig) -> Named[
     return Named(found, tuple(problems))
 
 
+def lacking(series: Iterable[SeriesFiles], config: InputConfig) -> tuple[str, ...]:
+    """The required channels that no series of a study is."""
+    found = by_channel(((_written_on(one), one) for one in series), config).items
+    return tuple(channel for channel in config.required if channel not in found)
+
+
+def check_required(sequence: Sequence, config: InputConfig) -> None:
+    """Keep a model from an image that it was not made for.
+
+    Raises:
+        InputError: If a required channel is missing.
+    """
+    there = {channel for channel, present in zip(config.channels, sequence.channel_present, strict=True) if present}
+    if missing := [channel for channel in config.required if channel not in there]:
+        raise InputError(without_channels(missing))
+
+
+def without_channels(missing: Iterable[str]) -> str:
+    """What is said of a model whose channels are not all there."""
+    return f"the model is not made for studies without {' and '.join(missing)}"
+
+
 def files_by_channel(folder: Path, config: InputConfig) -> Named[Path]:
     """The image files of a folder (NIfTI, NRRD, MetaImage) that name a channel."""
     suffixes = tuple(READERS)

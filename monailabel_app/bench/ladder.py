@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lib.configs import ModelConfig
     from lib.evaluation import CaseScores
     from lib.predictor import Predictor
+    from lib.studies import CaseRef
     from lib.trainers.arms import Arm
     from lib.trainers.cases import Case
 
@@ -37,7 +38,8 @@ class StudiesSettings:
         cpu_seconds: Processor time of each training.
         parameters: That each network has, as nearly as it can; None for those of the model as configured.
         probes: Whether to test on the changed sequences of :mod:`lib.probes` too.
-        missing: Whether to test with each channel taken away in turn too.
+        missing: Whether to test with each channel taken away in turn too. Only studies that have every channel count
+            then, in training too: with those that lack one, an arm would be judged by what is missing.
         resamples: Bootstrap resamples behind each interval.
     """
 
@@ -123,7 +125,7 @@ def _trained(config: ModelConfig, settings: StudiesSettings, only: str, weights:
     torch.manual_seed(config.training.seed)
     network = arms.arm_network(config)
     refs = [ref for folder in settings.train for ref in lib_module("studies").find_labelled(folder)]
-    cases = [_seeing(case, only, config) for case in lib_module("trainers.cases").load_cases(refs, config)]
+    cases = [_seeing(case, only, config) for case in _counting(refs, config, settings)]
     if config.network.name == arms.RETINANET:
         peer = lib_module("trainers.retinanet")
         network = peer.fit_retinanet(network, cases, config, settings.cpu_seconds)
@@ -150,22 +152,35 @@ def _seeing(case: Case, only: str, config: ModelConfig) -> Case:
 def _judged(predictor: Predictor, settings: StudiesSettings, only: str, who: tuple[str, int, int, float]) -> StudiesRun:
     config = predictor.config
     channels = config.input.channels
-    refs = lib_module("studies").find_labelled(settings.val)
-    prepared = [_seeing(case, only, config) for case in lib_module("trainers.cases").load_cases(refs, config)]
+    cases = _counting(lib_module("studies").find_labelled(settings.val), config, settings)
+    ids = {case.image_id for case in cases}
+    refs = [ref for ref in lib_module("studies").find_labelled(settings.val) if ref.image_id in ids]
+    prepared = [_seeing(case, only, config) for case in cases]
     changed, without = {}, {}
     if settings.probes:
         changed = {name: scored_cases(predictor, cases) for name, cases in changed_cases(prepared).items()}
     if settings.missing and not only:
-        without = {c: _evaluated(predictor, settings, [one for one in channels if one != c]) for c in channels}
+        without = {c: _evaluated(predictor, refs, [one for one in channels if one != c]) for c in channels}
     seen = [only] if only else channels
-    scores, cases = scored_cases(predictor, prepared), _evaluated(predictor, settings, seen)
-    return StudiesRun(*who, scores, changed, cases, without)
+    return StudiesRun(*who, scored_cases(predictor, prepared), changed, _evaluated(predictor, refs, seen), without)
 
 
-def _evaluated(predictor: Predictor, settings: StudiesSettings, channels: Sequence[str]) -> tuple[CaseScores, ...]:
-    """All studies to be judged on, seen through some channels."""
+def _counting(refs: Sequence[CaseRef], config: ModelConfig, settings: StudiesSettings) -> list[Case]:
+    """The studies that count, prepared."""
+    cases: list[Case] = lib_module("trainers.cases").load_cases(refs, config)
+    counting = [case for case in cases if case.has_channel.all() or not settings.missing]
+    if not counting:
+        raise lib_module("types").InputError(
+            f"none of {len(cases)} studies has every channel, and only such count here"
+        )
+    if len(counting) < len(cases):
+        logger.info("%d of %d studies count: the others lack a channel", len(counting), len(cases))
+    return counting
+
+
+def _evaluated(predictor: Predictor, refs: Sequence[CaseRef], channels: Sequence[str]) -> tuple[CaseScores, ...]:
+    """Studies seen through some channels."""
     evaluation = lib_module("evaluation")
-    refs = lib_module("studies").find_labelled(settings.val)
     return tuple(evaluation.evaluate_study(predictor, ref, channels) for ref in refs)
 
 

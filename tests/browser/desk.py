@@ -35,9 +35,10 @@ START = """async ([images, answers]) => {
       await new Promise(resolve => setTimeout(resolve, 20));
     }
   };
-  window.openPhantom = async (name, modality = 'MR') => {
+  window.openPhantom = async (name, modality = 'MR', alike = 1) => {
     const { id, studyUid } = images[name];
-    viewer.open({ id, studyUid, viewportId: 'v', modality, description: '', patientId: '', date: '', frameCount: 24 });
+    const empty = { description: '', patientId: '', date: '' };
+    viewer.open({ id, studyUid, viewportId: 'v', modality, alike, frameCount: 24, ...empty });
     await until(() => workspace.session?.imageId === id && !workspace.busy);
   };
   await workspace.start();

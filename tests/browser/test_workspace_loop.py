@@ -31,6 +31,21 @@ def test_models_that_do_not_fit_say_why(desk: Page) -> None:
     assert "No model" in told["notice"]["text"]
 
 
+def test_a_model_of_several_series_needs_a_study_that_has_them(desk: Page) -> None:
+    told = do(
+        desk,
+        """
+      const three = () => workspace.models.find(({ name }) => name === 'mr_three_channel_segmentation');
+      await openPhantom('phantom-a__visit1');
+      const alone = three();
+      await openPhantom('phantom-a__visit2', 'MR', 3);
+      return { alone, together: three() };
+    """,
+    )
+    assert told["alone"]["reason"] == "It reads t1 and flair of one study; this one has 1 series of MR."
+    assert told["together"]["fits"]
+
+
 def test_errors_become_notices(tolerant: Page) -> None:
     notice = do(
         tolerant,

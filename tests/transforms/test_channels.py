@@ -12,7 +12,7 @@ from lib.configs import InputConfig
 from lib.datastore.local import LocalStore
 from lib.dicom.write import Subject, write_mr_series
 from lib.phantom import head_stack
-from lib.transforms.channels import ChannelImage, by_channel, channel_of, together, without_absent
+from lib.transforms.channels import ChannelImage, by_channel, channel_of, check_required, together, without_absent
 from lib.transforms.load import load_sequence, load_study
 from lib.types import InputError, Sequence, SequenceKind
 
@@ -94,6 +94,7 @@ def test_the_first_of_two_for_a_channel_is_taken_and_the_other_reported() -> Non
         {"reference": "t2"},
         {"channel_patterns": {"t2": "t2"}},
         {"channel_patterns": {"t1": "("}},
+        {"required": ("t2",)},
         {"channels": ("t1", "t1")},
         {"channels": ()},
     ],
@@ -145,6 +146,17 @@ def test_a_file_of_one_channel_is_the_channel_that_its_name_says(tmp_path: Path)
     assert study.problems == ("Channel 't1' is missing.", "Channel 't1ce' is missing.")
     with pytest.raises(InputError, match=r"expects a volume .* with 3 channel"):
         load_study(save(tmp_path / "P1.nii.gz", flair), MR)
+
+
+def test_a_model_is_kept_from_images_that_lack_what_it_needs(tmp_path: Path) -> None:
+    needs = replace(MR, required=("t1", "flair"))
+    study = load_study(save(tmp_path / "a.nii.gz", noise(0), noise(1), np.zeros_like(noise(2))), needs)
+    check_required(study.sequence, needs)
+    check_required(replace(study.sequence, channel_present=(False, False, True)), MR)
+    with pytest.raises(InputError, match=r"not made for studies without t1$"):
+        check_required(replace(study.sequence, channel_present=(False, True, True)), needs)
+    with pytest.raises(InputError, match=r"not made for studies without t1 and flair$"):
+        check_required(replace(study.sequence, channel_present=(False, False, True)), needs)
 
 
 # --- a folder of files

@@ -22,6 +22,7 @@
  * @property {string} patientId
  * @property {string} date YYYY-MM-DD, '' when the study does not say
  * @property {number} frameCount in the viewport
+ * @property {number} [alike] how many image series of its study have its modality, with it; else it counts as one
  *
  * @typedef {Object} Frames Answer of GET /datastore/image/frames, names as the server gives them.
  * @property {'stack'|'cine'|'dynamic'|'longitudinal'} kind

@@ -64,7 +64,15 @@ export class Images {
       patientId: header.PatientID ?? '',
       date: dashed(header.StudyDate ?? set.SeriesDate ?? ''),
       frameCount: this.viewerIds(set.SeriesInstanceUID).length,
+      alike: this.#imagesLike(set),
     };
+  }
+
+  /** How many image series of a study have the modality of this one. */
+  #imagesLike({ StudyInstanceUID: study, Modality: modality }) {
+    const alike = this.#services.displaySetService.getActiveDisplaySets()
+      .filter(set => set.StudyInstanceUID === study && set.Modality === modality && isImage(set));
+    return new Set(alike.map(set => set.SeriesInstanceUID)).size;
   }
 
   /** @returns {{frame: FrameRef, index: number}|null} the frame that a viewport shows */

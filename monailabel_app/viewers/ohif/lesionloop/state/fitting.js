@@ -30,9 +30,13 @@ export function modelChoices(info, image, kind) {
 
 function reasonAgainst({ input = {} }, image, kind) {
   if (!image) return 'No image is open.';
-  const { modalities = [], kind: wanted } = input;
+  const { modalities = [], kind: wanted, required = [] } = input;
   if (modalities.length && !modalities.includes(image.modality)) {
     return `It reads ${modalities.join(' and ')} images; this one is ${image.modality || 'of an unknown modality'}.`;
+  }
+  const { alike: series = 1 } = image;
+  if (required.length > series) {
+    return `It reads ${required.join(' and ')} of one study; this one has ${series} series of ${image.modality}.`;
   }
   const alike = !kind || !wanted || kind === wanted || (wanted === 'stack' && kind === 'dynamic');
   return alike ? '' : `It reads ${KINDS[wanted]?.[0] ?? wanted}; this is ${KINDS[kind]?.[1] ?? kind}.`;
