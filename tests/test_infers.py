@@ -489,7 +489,7 @@ def test_info_says_what_clients_need(name, tmp_path):
         "description": task.description,
         "config": {},
         "version": "pretrained",
-        "input": {"kind": "stack", "channels": ["flair"], "modalities": ["MR"]},
+        "input": {"kind": "stack", "channels": ["flair"], "modalities": ["MR"], "required": []},
         "streams": False,
     }
     assert info["type"] in [kind.value for kind in InferType]
