@@ -177,6 +177,8 @@ def test_a_tiny_ladder_on_studies_is_kept_and_read_again(folders, tmp_path):
     tables = tables_of.studies_tables(runs, settings.resamples)
     assert tables.count("| ConvGRU |") == tables.count("| MONAI 3D UNet |") == tables.count("| MONAI RetinaNet |") == 3
     assert tables.count("less CNN only") == 1
+    boxes_only = [line.split("|") for line in tables.splitlines() if line.startswith("| MONAI RetinaNet")]
+    assert [row[3].strip() for row in boxes_only[:1]] + [row[2].strip() for row in boxes_only[1:]] == ["-"] * 3
     assert toy.probe_table(runs).count("ConvGRU") == 1
     written = sorted(path.name for path in tmp_path.iterdir())
     assert written[:2] == ["cnn_only_seed0.json", "cnn_only_seed0.safetensors"]

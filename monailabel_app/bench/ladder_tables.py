@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,13 +69,20 @@ def studies_tables(runs: Sequence[StudiesRun], resamples: int) -> str:
     found = {key: ladder.LadderBootstrap(arms, statistic, resamples) for key, statistic in STATISTICS.items()}
     size = {run.arm: str(run.parameters) for run in runs}
     rows = [["network", "parameters", *STATISTICS]]
-    rows += [[name, size[name], *(mean_and_interval(one, name) for one in found.values())] for name in names]
+    rows += [[name, size[name], *_cells(name, found, mean_and_interval, name)] for name in names]
     tables = [markdown_table(rows)]
     for reference in _references(names):
         rows = [[f"less {reference}", *STATISTICS]]
-        rows += [[n, *(paired_cell(o, n, reference) for o in found.values())] for n in names if n != reference]
+        rows += [[name, *_cells(name, found, paired_cell, name, reference)] for name in names if name != reference]
         tables.append(markdown_table(rows))
     return "\n".join(tables)
+
+
+def _cells(name: str, found: dict[str, Any], cell: Callable[..., str], *compared: str) -> list[str]:
+    """One for each statistic; a dash for the Dice of a network that outlines nothing."""
+    arms = lib_module("trainers.arms")
+    boxes_only = any(arm.name == name and arm.network == arms.RETINANET for arm in arms.PEER_ARMS)
+    return ["-" if boxes_only and key == "Dice" else cell(one, *compared) for key, one in found.items()]
 
 
 def _references(names: Sequence[str]) -> list[str]:
