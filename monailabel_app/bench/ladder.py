@@ -152,9 +152,10 @@ def _seeing(case: Case, only: str, config: ModelConfig) -> Case:
 def _judged(predictor: Predictor, settings: StudiesSettings, only: str, who: tuple[str, int, int, float]) -> StudiesRun:
     config = predictor.config
     channels = config.input.channels
-    cases = _counting(lib_module("studies").find_labelled(settings.val), config, settings)
+    known = lib_module("studies").find_labelled(settings.val)
+    cases = _counting(known, config, settings)
     ids = {case.image_id for case in cases}
-    refs = [ref for ref in lib_module("studies").find_labelled(settings.val) if ref.image_id in ids]
+    refs = [ref for ref in known if ref.image_id in ids]
     prepared = [_seeing(case, only, config) for case in cases]
     changed, without = {}, {}
     if settings.probes:
