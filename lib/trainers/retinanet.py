@@ -106,14 +106,14 @@ def detector_of(network: nn.Module) -> AtssDetector:
     return detector
 
 
-def fit_retinanet(network: nn.Module, train: list[Case], config: ModelConfig, cpu_budget_s: float) -> nn.Module:
+def fit_retinanet(network: nn.Module, train: list[Case], config: ModelConfig, cpu_budget_s: float | None) -> nn.Module:
     """Train with AdamW and one cycle, on the windows and for the time that the other networks have.
 
     Args:
         network: From :func:`build_retinanet`.
         train: Cases to learn from.
         config: The model.
-        cpu_budget_s: Processor time.
+        cpu_budget_s: Processor time; None for the configured epochs and steps.
 
     Returns:
         The averaged network.
@@ -124,7 +124,7 @@ def fit_retinanet(network: nn.Module, train: list[Case], config: ModelConfig, cp
     detector = detector_of(network).train()
     averaged = AveragedModel(network, avg_fn=warming_average(settings.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    sampler, clock = WindowSampler(train, settings), Clock(1, cpu_budget_s)
+    sampler, clock = WindowSampler(train, settings), Clock(settings.max_epochs * settings.steps_per_epoch, cpu_budget_s)
     while clock.step == 0 or clock.fraction() < 1:
         for group in optimizer.param_groups:
             group["lr"] = one_cycle(clock.fraction(), settings.learning_rate)
@@ -137,7 +137,7 @@ def fit_retinanet(network: nn.Module, train: list[Case], config: ModelConfig, cp
         clock.step += 1
         if clock.step % LOG_EVERY == 0:
             done = 100 * clock.fraction()
-            logger.info("step %d, loss %.4f, %.0f %% of the time", clock.step, float(loss.detach()), done)
+            logger.info("step %d, loss %.4f, %.0f %% done", clock.step, float(loss.detach()), done)
     return averaged.module
 
 
