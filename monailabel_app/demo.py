@@ -203,9 +203,9 @@ def _infer_all(server: Server, models: dict[str, str], patients: list[Patient], 
 
 
 def _views(patients: list[Patient], configs: list[ModelConfig], console: Console) -> list[View]:
-    """Each image as a stack, or else as what another model reads."""
+    """Each image as a stack, or else as what another model reads; one that reads several images does not count."""
     input_error = lib_module("types").InputError
-    by_kind = {config.input.kind: config for config in configs}
+    by_kind = {config.input.kind: config for config in configs if len(config.input.required) < 2}
     stack_first = sorted(by_kind.values(), key=lambda config: config.input.kind != "stack")
     views, problems = [], []
     for patient in patients:

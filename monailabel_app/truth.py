@@ -30,7 +30,7 @@ class View:
 
     Attributes:
         patient: Whose image it is.
-        frames: (T, H, W).
+        frames: (T, H, W); of several channels the first that is there.
         geometry: Of the image file.
         truth: (T, H, W), non-zero in a lesion, or None.
         kind: What the frames are (``lib.types.SequenceKind``).
@@ -99,7 +99,8 @@ def load_view(patient: Patient, config: ModelConfig) -> View:
     study = load.load_study(patient.image, config.input)
     kind = study.sequence.kind
     truth = None if patient.truth is None else load.load_label(patient.truth, study.geometry, kind)
-    return View(patient, study.sequence.frames[:, 0], study.geometry, truth, kind, study.modality)
+    shown = study.sequence.channel_present.index(True)
+    return View(patient, study.sequence.frames[:, shown], study.geometry, truth, kind, study.modality)
 
 
 def score(answer: Answer, min_volume_ml: float) -> Score:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``lesionloop demo`` run for real: its table and pictures, its end, and what it says when it cannot start."""
 
+import io
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import psutil
 import pytest
 import requests
 from PIL import Image
+from rich.console import Console
 from scipy import ndimage
 
 from lib.configs import load_configs
@@ -25,7 +27,7 @@ from lib.phantom import head_stack, head_visits, write_dicom, write_nifti
 from lib.registry import build_network
 from lib.types import InputError
 from lib.versions import VersionStore
-from monailabel_app.demo import _config
+from monailabel_app.demo import _config, _views
 from monailabel_app.demo_followup import in_words, patients_with_visits, set_against, true_timeline
 from monailabel_app.followup_pictures import draw_followup
 from monailabel_app.patients import Patient, own_patients, phantom_patients
@@ -183,6 +185,20 @@ def test_phantoms_are_made_once(tmp_path):
     phantom_patients(tmp_path, lambda *_: None)
     assert (tmp_path / "studies-1" / "labels" / "final" / "phantom-b.nii.gz").read_bytes() == b"corrected"
     assert not (tmp_path / "studies" / "labels").exists()
+
+
+def test_a_view_shows_the_channel_that_is_there(tmp_path):
+    path = tmp_path / "p_flair.nii.gz"
+    write_nifti(small_phantom(1), path)
+    view = load_view(Patient("p", path, None, "p"), _config("mr_three_channel_segmentation"))
+    assert np.count_nonzero(view.frames) > 1000, "the picture would be black"
+
+
+def test_images_are_read_as_a_model_of_single_images_reads_them(studies):
+    several_last = sorted(load_configs(CONFIGS_DIR).values(), key=lambda config: len(config.input.required))
+    views = _views(own_patients(studies, 1, studies), several_last, Console(file=io.StringIO()))
+    assert [view.suits(_config("mr_lesion_segmentation")) for view in views] == [True]
+    assert np.array_equal(views[0].frames, load_view(views[0].patient, _config("mr_lesion_segmentation")).frames)
 
 
 def test_own_patients_prefers_labelled_images(studies):
