@@ -28,6 +28,7 @@ from .network_configs import (
     NetworkConfig,
     Positive,
 )
+from .report_configs import BeamConfig, ReportNetConfig
 from .training_configs import AugmentConfig, TrainingConfig
 from .types import InputError, SequenceKind
 
@@ -44,6 +45,7 @@ __all__ = [
     "MapRecurrenceConfig",
     "ModelConfig",
     "NetworkConfig",
+    "ReportConfig",
     "TrainingConfig",
     "load_config",
     "load_configs",
@@ -162,6 +164,43 @@ class ClassificationConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class ReportConfig:
+    """How a report model reads and writes (``task: report`` only).
+
+    Attributes:
+        source: The lesion model whose features and findings it writes from; empty for a model that reads the image
+            itself.
+        lexicon: Whose words its reports have; see :mod:`lib.text`.
+        findings: What the findings head tells, in its order: names of the lexicon.
+        error_rate: Share of new patients whose findings may be left out of what is possible (conformal).
+        network: The report net; its vocabulary size is the most words that its weights' vocabulary may have.
+        beam: How a report is searched.
+    """
+
+    source: str = ""
+    lexicon: Literal["brain_mr", "chest"] = "brain_mr"
+    findings: tuple[str, ...] = ()
+    error_rate: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    network: ReportNetConfig = dataclasses.field(default_factory=ReportNetConfig)
+    beam: BeamConfig = dataclasses.field(default_factory=BeamConfig)
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit.
+
+        Raises:
+            ValueError: If the findings head has another number of findings than are named, or features of frames are
+                read from no lesion model.
+        """
+        if len(self.findings) != self.network.heads.findings:
+            raise ValueError(
+                f"findings names {len(self.findings)} findings, network.heads.findings is {self.network.heads.findings}"
+            )
+        sees = self.network.fusion.kind != "text_only"
+        if sees and (self.network.image.kind == "frames") != bool(self.source):
+            raise ValueError("source names the lesion model for image.kind frames, and is empty for image.kind grid")
+
+
+@dataclass(frozen=True, config=STRICT)
 class ModelConfig:
     """One served model.
 
@@ -170,10 +209,11 @@ class ModelConfig:
         description: Shown in the viewers.
         labels: Lesion class name -> value in the labelmap, 1..K without gaps; of a classification, the study classes.
         pretrained: File in ``monailabel_app/pretrained/`` to start from, or None.
+        report: Of a report model, in place of ``network``; None for the other tasks.
         name: The YAML file's stem; set by :func:`load_config`.
     """
 
-    task: Literal["segmentation", "detection", "classification"]
+    task: Literal["segmentation", "detection", "classification", "report"]
     description: str
     labels: dict[str, int]
     pretrained: str | None = None
@@ -182,14 +222,20 @@ class ModelConfig:
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     inference: InferenceConfig = dataclasses.field(default_factory=InferenceConfig)
     classification: ClassificationConfig = dataclasses.field(default_factory=ClassificationConfig)
+    report: ReportConfig | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
         """Check what spans several keys.
 
         Raises:
-            ValueError: If labels are not 1..K, or the channels or the level of the map memory do not fit the network.
+            ValueError: If labels are not 1..K, the channels or the level of the map memory do not fit the network, or
+                ``report`` is there without the task or the other way round.
         """
+        if (self.task == "report") != (self.report is not None):
+            raise ValueError("a model of task report has the key report, and no other model has")
+        if self.report is not None and self.report.network.heads.classes not in (0, len(self.labels)):
+            raise ValueError(f"labels names {len(self.labels)} classes, report.network.heads.classes is another number")
         if sorted(self.labels.values()) != list(range(1, len(self.labels) + 1)):
             raise ValueError(f"labels must have the values 1..{len(self.labels)}, got {self.labels}")
         if len(self.input.channels) != self.network.in_channels:

@@ -10,6 +10,7 @@ from torch import nn
 from .configs import ModelConfig, NetworkConfig
 from .networks.clip_net import ClipNet
 from .networks.lesion_net import LesionNet
+from .networks.report_net import ReportNet
 from .networks.unet3d import UNet3d
 from .types import InputError
 
@@ -26,6 +27,8 @@ def build_network(config: ModelConfig) -> nn.Module:
     Raises:
         InputError: If the config names a network that does not exist.
     """
+    if config.report is not None:
+        return ReportNet(config.report.network)
     builder = NETWORKS.get(config.network.name)
     if builder is None:
         known = ", ".join(sorted(NETWORKS))

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import logging
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
-from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel.interfaces.tasks.infer_v2 import InferTask
 
 from ..configs import ModelConfig
 from ..types import InputError, Source
@@ -31,7 +32,7 @@ class ServedModel(InferTask):  # type: ignore[misc]
         weights: Says which weights are in service.
     """
 
-    infer_type: InferType
+    infer_type: Enum  # monailabel's InferType, or a type that it does not have
 
     def __init__(self, config: ModelConfig, weights: Weights) -> None:
         super().__init__(self.infer_type.value, dict(config.labels), 3, config.description)
