@@ -35,8 +35,9 @@ from .checks import (
 )
 from .params import check_params, infer_keys, parse_params
 from .pool import InferencePool
+from .report_visits import SAME_AT_ALL_VISITS, check_follows_lesions, is_report, report_keys, report_visit
 from .stock import STORE_LOCK, GuardedRoute, label_app, store, without_folders
-from .timeline import timeline_of
+from .timeline import Followed, timeline_of
 from .visit_findings import Use
 from .visits import check_followed, dicom_side
 
@@ -46,8 +47,6 @@ router = APIRouter(tags=["Infer"], route_class=GuardedRoute)
 
 NOT_OF_A_MODEL = {"segmentation": ("boxes", "report"), "detection": ("report",)}
 """Label tags that hold something else than the results of a type of model."""
-SAME_AT_ALL_VISITS = ("device", "mask_threshold", "score_threshold", "min_volume_ml", "logging")
-"""Parameters of a request that also count for the patient's other visits."""
 
 
 class Output(StrEnum):
@@ -106,7 +105,8 @@ def build_request(
     """
     check_model(model)
     task = label_app()._infers[model]
-    request = {"model": model, **check_params(parse_params(params), infer_keys(task.labels), task.config())}
+    keys = {**infer_keys(task.labels), **(report_keys() if is_report(model) else {})}
+    request = {"model": model, **check_params(parse_params(params), keys, task.config())}
     if request.get("save_label") and request.get("label_tag") in NOT_OF_A_MODEL.get(str(task.type), ()):
         raise bad_request(f"The result of '{model}' cannot be saved under the tag '{request['label_tag']}'.")
     if request.get("save_label") and request.get("frame_mask"):
@@ -137,7 +137,10 @@ def _check_followup(request: dict[str, Any], kind: str, image: str) -> None:
     Raises:
         HTTPException: 400 or 404 saying why not.
     """
-    check_followed(request["model"], kind)
+    if kind == "report":
+        check_follows_lesions(request["model"])
+    else:
+        check_followed(request["model"], kind)
     if not image:
         raise bad_request("followup needs an image of the store (image=): other images have no other visits.")
     if request.get("save_label"):
@@ -172,6 +175,7 @@ def run_job(request: dict[str, Any], output: Output, files: list[str]) -> Respon
     tag = request.pop("label_tag", "original")
     followed, use = request.pop("followup", False), Use(request.pop("followup_use", Use.stored))
     request["image"] = image if os.path.isabs(image) else _image_file(image)
+    reported = report_visit(image, use, request) if followed and is_report(request["model"]) else None
     result = label_app().infer(request)
     if result is None:
         raise HTTPException(500, f"The model '{request['model']}' gave no result.")
@@ -183,7 +187,9 @@ def run_job(request: dict[str, Any], output: Output, files: list[str]) -> Respon
     if keep and path:
         _keep(image, request["model"], path, tag, answer)
     try:
-        if followed:
+        if reported is not None:
+            _tell_growth(answer, reported)
+        elif followed:
             _add_timeline(answer, image, use, request)
         return build_answer(answer, path, output, request)
     except Exception:
@@ -194,7 +200,10 @@ def run_job(request: dict[str, Any], output: Output, files: list[str]) -> Respon
 def _add_timeline(answer: dict[str, Any], image: str, use: Use, request: dict[str, Any]) -> None:
     """Tell of the patient's other visits, and of the growth of each finding."""
     params = {key: request[key] for key in SAME_AT_ALL_VISITS if key in request}
-    found = timeline_of(request["model"], image, use, answer=answer, params=params)
+    _tell_growth(answer, timeline_of(request["model"], image, use, answer=answer, params=params))
+
+
+def _tell_growth(answer: dict[str, Any], found: Followed) -> None:
     growth = found.growth()
     answer["findings"] = [{**finding, "growth": growth.get(finding["id"])} for finding in answer["findings"]]
     answer["timeline"] = found.to_json()

@@ -1,19 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server's few HTML pages: plain, without scripts and without anything from another host."""
+"""The server's few HTML pages, without anything from another host; only the page of reports runs scripts."""
 
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse
+from monailabel.utils.others.generic import get_mime_type
 
 from .stock import STATIC_DIR
+from .viewer import static_file
 
 router = APIRouter(include_in_schema=False)
+REPORTS_DIR = Path(__file__).resolve().parents[1] / "viewers" / "reports"
 
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
+REPORTS_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self'; connect-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title} - LesionLoop</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -34,9 +42,34 @@ def start_page(request: Request) -> HTMLResponse:
     """Show where everything is."""
     user = getattr(request.state, "user", None)
     leave = f'<form method="post" action="/logout"><p>{escape(user or "")} <button>Log out</button></p></form>'
-    links = [("/ohif/", "OHIF viewer"), ("/docs", "REST interface"), ("/info/", "Models and studies (JSON)")]
+    links = [
+        ("/ohif/", "OHIF viewer"),
+        ("/reports/", "Reports"),
+        ("/docs", "REST interface"),
+        ("/info/", "Models and studies (JSON)"),
+    ]
     items = "".join(f'<li><a href="{href}">{text}</a></li>' for href, text in links)
     return page("Start", f"<h1>LesionLoop</h1>{leave if user else ''}<ul>{items}</ul>")
+
+
+@router.get("/reports/")
+def reports_page() -> FileResponse:
+    """Show the page where reports are read, corrected and signed beside a plain view of the image."""
+    return _report_file("index.html", {"content-security-policy": REPORTS_POLICY})
+
+
+@router.get("/report-page/{path:path}")
+def reports_page_file(path: str) -> FileResponse:
+    """Return a script or style of the page of reports; ``/reports/`` itself has reports below it."""
+    return _report_file(path, {})
+
+
+def _report_file(path: str, headers: dict[str, str]) -> FileResponse:
+    file = static_file(REPORTS_DIR, path)
+    if file is None:
+        raise HTTPException(404, "There is no such file.")
+    kind = get_mime_type(str(file))
+    return FileResponse(file, media_type=kind, headers={"cache-control": "no-cache", **headers})
 
 
 @router.get("/docs")

@@ -84,7 +84,8 @@ def error_answer(error: Exception) -> JSONResponse:
     """Turn an exception into an answer that tells the client what it can act on, and no more."""
     refusal = _input_error(error)
     if refusal:
-        return JSONResponse({"detail": without_folders(str(refusal))}, 400)
+        status = 409 if type(refusal).__name__ == "ReportConflict" else 400
+        return JSONResponse({"detail": without_folders(str(refusal))}, status)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         logger.error("The disk is full", exc_info=error)
         return JSONResponse({"detail": "The server's disk is full: nothing was changed. Make room and try again."}, 507)

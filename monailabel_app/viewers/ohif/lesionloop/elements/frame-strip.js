@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The sequence at a glance: lesion probability and attention of each frame, where boxes are, and the current frame. */
 import { WorkspaceElement, h, percent, setAttribute, setText, svg } from './dom.js';
+import { LatestWish } from '../state/latest-wish.js';
 import { frameWord, shownFrame } from './findings-words.js';
 
 const BARS = 84; // of 100 units of height; below are the marks of frames with boxes
@@ -9,8 +10,7 @@ const PAGE = 10;
 /** <lesionloop-strip>: hidden when there is neither presence nor attention. */
 export class FrameStrip extends WorkspaceElement {
   #order = []; // frame index by place in the viewport
-  #going = false;
-  #wanted = null;
+  #jumps = new LatestWish(place => this.workspace.showFrame(this.#order[place]));
   #parts = {
     readout: h('p', { class: 'll-readout' }), tip: h('div', { class: 'll-tip', hidden: true, 'aria-hidden': 'true' }),
     bars: svg('path', { class: 'll-bars' }), line: svg('path', { class: 'll-attention' }),
@@ -108,7 +108,7 @@ export class FrameStrip extends WorkspaceElement {
   }
 
   #onKey(event) {
-    const now = this.#wanted ?? Math.max(this.#currentPlace(), 0);
+    const now = this.#jumps.wanted ?? Math.max(this.#currentPlace(), 0);
     const last = this.#order.length - 1;
     const place = { ArrowRight: now + 1, ArrowUp: now + 1, ArrowLeft: now - 1, ArrowDown: now - 1, Home: 0, End: last,
       PageUp: now + PAGE, PageDown: now - PAGE }[event.key];
@@ -118,21 +118,8 @@ export class FrameStrip extends WorkspaceElement {
     this.#goTo(Math.min(Math.max(place, 0), last));
   }
 
-  /** One jump at a time; while one is under way, only the latest wish counts. */
-  async #goTo(place) {
-    if (place === (this.#wanted ?? this.#currentPlace())) return;
-    this.#wanted = place;
-    if (this.#going) return;
-    this.#going = true;
-    try {
-      for (let done = null; this.#wanted !== done;) {
-        done = this.#wanted;
-        await this.workspace.showFrame(this.#order[done]);
-      }
-    } finally {
-      this.#going = false;
-      this.#wanted = null;
-    }
+  #goTo(place) {
+    if (place !== (this.#jumps.wanted ?? this.#currentPlace())) this.#jumps.wish(place);
   }
 }
 

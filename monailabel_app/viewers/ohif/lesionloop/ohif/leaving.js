@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Leaving: unsaved corrections are never lost without a question. */
 
-const QUESTION = 'Unsaved corrections.\n\nYou have changed boxes or a mask and not submitted them. '
+const QUESTION = 'Unsaved corrections.\n\nYou have changed boxes, a mask or the report and not stored them. '
   + 'Leave without saving? "Cancel" stays here.';
 const WAY_OUT = '[data-cy="return-to-work-list"]';
 

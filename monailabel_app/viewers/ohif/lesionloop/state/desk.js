@@ -10,6 +10,7 @@
 import { finders, modelChoices } from './fitting.js';
 import { ImageSessions } from './image-sessions.js';
 import { AlreadyBusy, Jobs } from './jobs.js';
+import { Reports } from './reports.js';
 import { ServerError } from './server.js';
 
 const USER_KEY = 'lesionloop.user';
@@ -60,6 +61,7 @@ export class Desk extends EventTarget {
     this.storage = storage;
     this.ask = ask;
     this.sessions = new ImageSessions(server, viewer, session => this.#sessionChanged(session));
+    this.reports = new Reports(this);
   }
 
   /** @returns {Busy|null} */
@@ -69,7 +71,7 @@ export class Desk extends EventTarget {
 
   /** Whether an image has work that is not stored. */
   get dirty() {
-    return this.sessions.dirty;
+    return this.sessions.dirty || this.reports.dirty;
   }
 
   /** @returns {{imageId: string, frame: Object, index: number|null}|null} the frame that the active viewport shows */
@@ -222,6 +224,7 @@ export class Desk extends EventTarget {
     this.#updateModels();
     this.emit('session');
     this.#findVisits(session.imageId);
+    this.#findReport(session.imageId);
     await this.sessions.show(session);
   }
 
@@ -230,6 +233,12 @@ export class Desk extends EventTarget {
     if (this.image?.id !== imageId) return;
     this.visits = visits ?? [];
     this.emit('pair');
+  }
+
+  /** A server that cannot say what report there is has none to show. */
+  async #findReport(imageId) {
+    await this.quietly(() => this.reports.open(imageId));
+    if (this.image?.id === imageId) this.emit('report');
   }
 
   /** Goes to another volume of a dynamic image. */

@@ -177,6 +177,11 @@ export class Server {
     return this.#json(`/versions/${encodeURIComponent(model)}`, post(params), options);
   }
 
+  /** @returns {string} address without a slash at the end */
+  get base() {
+    return this.#base;
+  }
+
   /** @returns {string} address of a model's card */
   cardUrl(model) {
     return `${this.#base}/model/card/${encodeURIComponent(model)}`;
@@ -203,6 +208,16 @@ export class Server {
   async user(options) {
     const { enabled } = await this.#json('/auth/', {}, options);
     return enabled ? (await this.#json('/auth/token/valid', {}, options)).username : null;
+  }
+
+  /**
+   * @param {string} address
+   * @param {RequestInit} [init]
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<any>} the JSON of any route
+   */
+  request(address, init = {}, options = {}) {
+    return this.#json(address, init, options);
   }
 
   async #json(address, init, { signal } = {}) {
@@ -243,7 +258,11 @@ async function refusal(response) {
   return new ServerError(response.status, text, detail);
 }
 
-function query(values) {
+/**
+ * @param {Object} values null, undefined and '' are left out
+ * @returns {string} "?a=1&b=2", or ''
+ */
+export function query(values) {
   const given = Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== '');
   return given.length ? `?${new URLSearchParams(given)}` : '';
 }

@@ -11,7 +11,7 @@ const plural = (count, one) => `${count} ${one}${count === 1 ? '' : 's'}`;
 
 /**
  * Emits 'change' with detail.what: 'image', 'session', 'selection', 'frame', 'info', 'busy', 'notice', 'training',
- * 'pair', 'timeline' or 'drawing'.
+ * 'pair', 'timeline', 'drawing' or 'report'.
  */
 export class Workspace extends LearningDesk {
   #comparison = null;
@@ -28,6 +28,7 @@ export class Workspace extends LearningDesk {
 
   /** @param {string} name of a model */
   run(name) {
+    if (this.reports.models.some(model => model.name === name)) return this.reports.draft(name);
     return this.#runModels(`Running ${name}`, this.models.filter(model => model.name === name));
   }
 

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report model on a live server: two visits of a phantom patient, an untrained decoder, the checks behind it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+import torch
+from pydicom import dcmread
+
+from lib.configs import load_config
+from lib.phantom import head_visits, write_dicom
+from lib.registry import build_network
+from lib.trainers.report_writing import grammar_vocabulary
+from lib.versions import VersionStore
+from monailabel_app.process import free_port, start_server
+from monailabel_app.roots import APP_DIR, CONFIGS_DIR
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+MODEL, LESIONS = "report_brain_mr", "mr_lesion_segmentation"
+
+
+@dataclass(frozen=True)
+class Served:
+    url: str
+    images: list[str]
+
+    def infer(self, number: int, **params: Any) -> requests.Response:
+        query = {"image": self.images[number], "output": "json"}
+        return requests.post(
+            f"{self.url}/infer/{MODEL}", params=query, data={"params": json.dumps(params)}, timeout=250
+        )
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("drafts")
+    stacks = head_visits(12, (0, 120), (1.0, 1.6), n_lesions=2, new_lesion=True)
+    images = []
+    for number, stack in enumerate(stacks):
+        files = write_dicom(stack, folder / "studies" / str(number), patient_id="P1")
+        images.append(str(dcmread(files[0]).SeriesInstanceUID))
+    config = load_config(CONFIGS_DIR / f"{MODEL}.yaml")
+    torch.manual_seed(0)
+    facts = {"vocabulary": grammar_vocabulary(512).to_json()}
+    store = VersionStore(folder / "model", config, folder)
+    store.add(build_network(config).state_dict(), publish=True, reason="random", parent="", details=facts)
+    conf = {"model_dir": str(folder / "model"), "store": "embedded", "models": f"{MODEL},{LESIONS}"}
+    with start_server(APP_DIR, folder / "studies", conf, port=free_port(), log=folder / "server.log") as server:
+        yield Served(server.url, images)
+
+
+def test_a_draft_with_its_earlier_visit_is_stored_as_it_is(served: Served) -> None:
+    about = requests.get(f"{served.url}/info/", timeout=60).json()["models"][MODEL]
+    assert (about["type"], about["source"]) == ("report", LESIONS)
+    answer = served.infer(1, indication="Known glioma; follow-up, side /left?", followup=True)
+    assert answer.ok, answer.text
+    params = answer.json()
+    report = params["report"]
+    assert report["prior_image"] == served.images[0]
+    assert report["sections"]["comparison"][0]["text"] == "Compared with the examination 120 days earlier."
+    assert report["sections"]["indication"][0]["text"] == "Known glioma; follow-up, side /left?"
+    told = {
+        fact["lesion"]: fact["change"]
+        for sentence in report["sections"]["findings"]
+        for fact in sentence["facts"]
+        if fact.get("change") and fact.get("lesion")
+    }
+    growth = {one["id"]: one["growth"] for one in params["findings"]}
+    measured = {n: g["since_previous"]["volume"]["change"] for n, g in growth.items() if g["since_previous"]}
+    assert measured
+    assert {number: told[number] for number in measured} == measured
+    assert not [s for part in report["sections"].values() for s in part if s["support"] == "contradicted"]
+    stored = requests.put(f"{served.url}/reports/{served.images[1]}", json=report, timeout=60)
+    assert stored.ok, stored.text
+    assert stored.json()["report"]["status"] == "draft"
+
+
+def test_without_the_earlier_visit_nothing_is_compared(served: Served) -> None:
+    report = served.infer(1).json()["report"]
+    assert "comparison" not in report["sections"]
+    assert not any("change" in fact for s in report["sections"]["findings"] for fact in s["facts"] if fact["present"])
+
+
+@pytest.mark.parametrize(
+    ("params", "named"),
+    [({"visit": {"earlier": 1}}, "visit"), ({"indication": "x" * 20_001}, "indication"), ({"history": 3}, "history")],
+)
+def test_what_clients_may_not_send(served: Served, params: dict[str, Any], named: str) -> None:
+    answer = served.infer(1, **params)
+    assert answer.status_code == 400
+    assert f"'{named}'" in answer.json()["detail"]
+
+
+def test_nothing_to_train_on_is_said(served: Served) -> None:
+    trainer = requests.get(f"{served.url}/info/", timeout=60).json()["trainers"][MODEL]
+    assert trainer["config"]["max_epochs"] > 0
