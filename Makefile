@@ -28,17 +28,18 @@ setup: $(VENV)/.stamp-project ## Make .venv with everything in it (minutes the f
 demo: setup ## Serve the models on 127.0.0.1 and try each one: make demo [STUDIES=folder] [PORT=8000]
 	$(VENV)/bin/lesionloop demo --port $(PORT) $(if $(STUDIES),--studies "$(STUDIES)")
 
-test: lint ## Check style and types, then run every test (about 12 minutes on two cores)
-	$(PY) -m pytest --durations=10 $(PYTEST_ARGS)
+test: lint ## Check style and types, then run every test, two files at a time (about 20 minutes on two cores)
+	$(PY) -m pytest -n 2 --dist loadfile --durations=25 $(PYTEST_ARGS)
 
 lint: setup ## Check style and types only
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-pictures: setup ## Take the screenshots in docs/images anew, from the browser test of the whole loop
+pictures: setup ## Take the screenshots in docs/images anew, from the browser tests of the loop and the report
 	LESIONLOOP_ARTEFACTS=build/pictures $(PY) -m pytest -q tests/browser/test_correct_and_train.py -k "loop and embedded"
-	cp build/pictures/ohif-found.png build/pictures/ohif-submitted.png build/pictures/ohif-trained.png docs/images/
+	LESIONLOOP_ARTEFACTS=build/pictures $(PY) -m pytest -q -k signed tests/browser/test_report_in_ohif.py tests/browser/test_reports_page.py
+	cp build/pictures/report-*.png build/pictures/ohif-found.png build/pictures/ohif-submitted.png build/pictures/ohif-trained.png docs/images/
 
 clean: ## Remove .venv, caches and what the demo wrote
 	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache *.egg-info

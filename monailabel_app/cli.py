@@ -11,6 +11,7 @@ import typer
 
 from monailabel_app.bench.cli import bench
 from monailabel_app.cli_options import Settings, key_values, model_config, use_threads
+from monailabel_app.report_training import train_reports
 from monailabel_app.roots import APP_DIR, PRETRAINED_DIR, lib_module
 from monailabel_app.serving.settings import ConfigurationError
 
@@ -39,6 +40,12 @@ def train(
     encoder: Annotated[Path | None, typer.Option(help="another model's weights, for its encoder")] = None,
     few_shot: Annotated[bool, typer.Option(help="classifiers: only set the head, from few studies")] = False,
     phantoms: Annotated[int, typer.Option(help="phantoms to train on, alone or with studies")] = 0,
+    notes: Annotated[
+        Path | None, typer.Option(help="chest reports: folder with pairs.csv and the radiographs it names")
+    ] = None,
+    reports: Annotated[
+        Path | None, typer.Option(help="chest reports: folder with indiana_reports.csv, to learn to write first")
+    ] = None,
     val_fraction: Annotated[float | None, typer.Option(help="share of patients held out; 0 for none")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
     threads: Annotated[int, typer.Option(help="processor threads; 0 leaves it to torch")] = 0,
@@ -48,13 +55,22 @@ def train(
     """Train a model on labelled studies folders and write its weights."""
     use_threads(threads)
     config, folders = model_config(model, set_), studies or []
-    shared = {"val_fraction": val_fraction, "start": start, "encoder": encoder, "device": device}
+    if config.task != "report" and (notes or reports):
+        raise lib_module("types").InputError("--notes and --reports are for report models")
+    shared: dict[str, Any] = {"val_fraction": val_fraction, "start": start, "encoder": encoder, "device": device}
     shared |= {"cpu_budget_s": cpu_seconds}
     if config.task == "classification":
         if phantoms:
             raise lib_module("types").InputError("--phantoms: there are no phantoms for classifiers")
         train_clips = lib_module("trainers.clip_folders").train_clips_on_folders
         result = train_clips(config, folders, output, few_shot=few_shot, **shared)
+    elif config.task == "report":
+        if few_shot or encoder:
+            raise lib_module("types").InputError("--few-shot and --encoder are not for report models")
+        del shared["encoder"]
+        result = train_reports(
+            config, output, folders=folders, phantoms=phantoms, notes=notes, reports=reports, **shared
+        )
     else:
         if few_shot:
             raise lib_module("types").InputError("--few-shot is for classifiers")
@@ -148,8 +164,8 @@ def evaluate(
     use_threads(threads)
     path, version = (weights, weights.stem) if weights else _version_store(model, model_dir).current()
     config = model_config(model, set_)
-    if config.task == "classification":
-        raise lib_module("types").InputError(f"'{model}' classifies studies; `evaluate` judges masks and boxes")
+    if config.task in ("classification", "report"):
+        raise lib_module("types").InputError(f"'{model}' is for {config.task}; `evaluate` judges masks and boxes")
     result = lib_module("evaluation").evaluate_model(
         config, path, version, studies, device=device, progress=_tell_progress
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .roots import CONFIGS_DIR, lib_module
+from .roots import APP_DIR, CONFIGS_DIR, PRETRAINED_DIR, lib_module
 
 Settings = Annotated[list[str] | None, typer.Option("--set", help="setting, e.g. training.max_epochs=40; repeatable")]
 
@@ -26,6 +26,13 @@ def model_config(model: str, settings: list[str] | None = None) -> Any:
         raise lib_module("types").InputError(f"there is no model '{model}'; known: {', '.join(known)}")
     changes = {key: yaml.safe_load(value) for key, value in key_values("--set", settings).items()}
     return configs.override(known[model], changes)
+
+
+def lesion_source(config: Any) -> Any:
+    """The lesion model that a report model is written from, with the weights in service (``LesionSource``)."""
+    lesions = model_config(config.report.source)
+    versions = lib_module("versions").VersionStore(APP_DIR / "model", lesions, PRETRAINED_DIR)
+    return lib_module("drafting.source").source_of(config, lesions, versions)
 
 
 def use_threads(threads: int) -> None:

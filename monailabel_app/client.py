@@ -108,3 +108,31 @@ def follow(server: Server, model: str, image_id: str) -> dict[str, Any]:
         raise lib_module("types").InputError(f"no follow-up: HTTP {response.status_code}: {_detail(response)}")
     timeline: dict[str, Any] = response.json()
     return timeline
+
+
+def draft_report(server: Server, model: str, image_id: str, indication: str) -> dict[str, Any]:
+    """The draft of an image's report, compared with the patient's earlier visits.
+
+    Args:
+        server: A healthy server.
+        model: A report model in ``/info/``.
+        image_id: Of the visit to report.
+        indication: Why the image was taken.
+
+    Raises:
+        InputError: If the server gives no answer; the message is the server's.
+    """
+    params = {"indication": indication, "followup": True, "followup_use": "model"}
+    try:
+        response = server.session.post(
+            f"{server.url}/infer/{model}",
+            params={"image": image_id, "output": "json"},
+            data={"params": json.dumps(params)},
+            timeout=INFER_LIMIT_S,
+        )
+    except requests.RequestException as error:
+        raise lib_module("types").InputError(f"no draft: no answer ({error})") from error
+    if not response.ok:
+        raise lib_module("types").InputError(f"no draft: HTTP {response.status_code}: {_detail(response)}")
+    draft: dict[str, Any] = response.json()
+    return draft

@@ -19,16 +19,17 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from .client import infer, server_info
 from .demo_followup import FOLLOWER, FollowUp, follow_up, in_words, patients_with_visits
+from .demo_report import REPORTER, report_last_visit
 from .patients import Patient, is_volume, own_patients, phantom_patients
 from .process import Server, launch_server, signals_end_the_block
 from .roots import APP_DIR, CONFIGS_DIR, lib_module
-from .tables import followup_table, models_table, results_tables
+from .tables import followup_table, models_table, report_table, results_tables
 from .truth import Answer, Score, View, load_view, score
 
 if TYPE_CHECKING:
     from lib.configs import ModelConfig
 
-STEPS = 6
+STEPS = 7
 LESION_FINDERS = ("segmentation", "detection")
 """Types of models that the demo patients are for."""
 PLAIN_WIDTH = 120
@@ -150,14 +151,14 @@ def _try_models(server: Server, patients: list[Patient], options: Options, steps
             steps.console.print(f"[red]{answer.model} on {answer.view.patient.name}:[/red] {escape(answer.error)}")
     _tell_warnings(answers, steps.console)
     followed = _follow_all(server, models, answers, steps)
+    _report_all(server, types, answers, followed, steps)
     _draw_all(rows, followed, options.folder / "pictures", steps)
     return answers
 
 
 def _follow_all(server: Server, models: dict[str, str], answers: list[Answer], steps: Steps) -> list[FollowUp]:
     """Ask for the timelines of phantom patients with several visits; prints the truth beside what was measured."""
-    views = {answer.view.patient.image_id: answer.view for answer in answers}
-    patients = patients_with_visits(views.values()) if FOLLOWER in models else {}
+    patients = _visits(answers) if FOLLOWER in models else {}
     found = []
     with steps.step("Follow-up through the REST interface") as progress:
         for name, visits in progress.track(patients.items(), description="comparing visits"):
@@ -169,6 +170,27 @@ def _follow_all(server: Server, models: dict[str, str], answers: list[Answer], s
         for text in (*in_words(one), *one.warnings):
             steps.console.print(f"      [yellow]note:[/yellow] {escape(text)}")
     return found
+
+
+def _visits(answers: list[Answer]) -> dict[str, list[View]]:
+    """By patient the visits of phantoms that have several."""
+    return patients_with_visits({answer.view.patient.image_id: answer.view for answer in answers}.values())
+
+
+def _report_all(
+    server: Server, types: dict[str, str], answers: list[Answer], followed: list[FollowUp], steps: Steps
+) -> None:
+    """Let the report model draft the last visit of each followed patient; prints each fact beside the truth."""
+    days, views = {one.patient: one.days for one in followed}, _visits(answers)
+    with steps.step("Draft reports through the REST interface") as progress:
+        found = []
+        if REPORTER in types:
+            for name in progress.track(days, description="drafting"):
+                found.append(report_last_visit(server, name, views[name], days[name]))
+    if not found:
+        steps.console.print("      no report model is served, or no patient with several visits and known lesions")
+    for one in found:
+        steps.console.print(report_table(one))
 
 
 def _tell_warnings(answers: list[Answer], console: Console) -> None:

@@ -127,21 +127,24 @@ def set_against(patient: str, views: list[View], answer: dict[str, Any]) -> Foll
 
 def true_timeline(views: list[View], days: Iterable[float]) -> Any:
     """The true lesions over the visits; the phantoms' heads lie alike at all of them."""
-    follow_module, types = lib_module("followup"), lib_module("types")
+    follow_module, source = lib_module("followup"), lib_module("types").Source(author="truth")
     found = []
     for view in views:
         assert view.truth is not None  # `patients_with_visits` has looked
-        geometry = view.geometry
-        sequence = types.Sequence(
-            frames=view.frames[:, None],
-            kind=types.SequenceKind.STACK,
-            positions=geometry.positions_mm(len(view.frames)),
-            spacing_mm=geometry.spacing_mm[:2],
-            affine_lps=geometry.affine_lps,
-        )
-        labels = [("lesion", view.truth > 0)]
-        found.append(follow_module.findings_of_labels(labels, sequence, types.Source(author="truth")))
+        found.append(follow_module.findings_of_labels([("lesion", view.truth > 0)], sequence_of(view), source))
     return follow_module.follow_visits(found, [np.eye(4)] * len(found), list(days), registration_error_mm=0.0)
+
+
+def sequence_of(view: View) -> Any:
+    """A stack as the models see it."""
+    types, geometry = lib_module("types"), view.geometry
+    return types.Sequence(
+        frames=view.frames[:, None],
+        kind=types.SequenceKind.STACK,
+        positions=geometry.positions_mm(len(view.frames)),
+        spacing_mm=geometry.spacing_mm[:2],
+        affine_lps=geometry.affine_lps,
+    )
 
 
 def _pairs(true: Iterable[Any], found: list[dict[str, Any]]) -> dict[int, int]:

@@ -18,7 +18,7 @@ from .roots import CONFIGS_DIR, lib_module
 if TYPE_CHECKING:
     from lib.doctor import Diagnosis, Examined
 
-YES, NO = "yes", "-"
+NO = "-"
 
 
 def run_doctor(folder: Path, console: Console) -> int:
@@ -77,11 +77,10 @@ def _sequences(diagnosis: Diagnosis, folder: Path, models: list[str]) -> Table:
         table.add_column(header)
     for header in ("frames", "pixels", "spacing mm", "time s", "noticed"):
         table.add_column(header, justify="right")
-    for model in models:
-        table.add_column(model, justify="center", overflow="fold")
+    table.add_column("models that could run", overflow="fold")
     for s in diagnosis.sequences:
-        runs = [YES if not s.models[model] else NO for model in models]
-        table.add_row(escape(s.name), escape(s.modality), s.kind.value, *_size(s), *runs)
+        runs = ", ".join(model for model in models if not s.models[model]) or NO
+        table.add_row(escape(s.name), escape(s.modality), s.kind.value, *_size(s), escape(runs))
     return table
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from .bench.reading import ReadingBenchmark
     from .demo_followup import FollowUp, TrueLesion
+    from .demo_report import JudgedReport
 
 NONE = "-"
 STAGES = ("read", "infer", "post", "write")
@@ -102,6 +103,29 @@ def _change_cell(lesion: TrueLesion) -> str:
     if lesion.found_percent is not None:
         measured = f"{lesion.found_percent:+.0f} +- {lesion.found_percent_error:.0f}"
     return f"{NONE if lesion.true_percent is None else format(lesion.true_percent, '+.0f')} / {measured}"
+
+
+def report_table(found: JudgedReport) -> Table:
+    """A line per sentence of a draft, with each fact that it states ticked or crossed."""
+    share = f"{found.true} of {found.stated} facts are true"
+    untold = f"; not told: {', '.join(found.untold)}" if found.untold else "; nothing is left out"
+    caption = f"{share}{untold}. Side, region, size and change are set against the true masks."
+    title = f"Draft of the report of {escape(found.patient)}, last visit"
+    table = Table(title=title, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("sentence", "support", "facts"):
+        table.add_column(name)
+    section = ""
+    for one in found.sentences:
+        if one.section != section:
+            section = one.section
+            table.add_row(f"[bold]{section.capitalize()}[/bold]")
+        facts = "  ".join(f"{_tick(fact.is_true)} {escape(fact.words)}" for fact in one.facts)
+        table.add_row(f"  {escape(one.text)}", one.support.replace("_", " "), facts or NONE)
+    return table
+
+
+def _tick(is_true: bool) -> str:
+    return "[green]\u2713[/green]" if is_true else "[red]\u2717[/red]"
 
 
 def models_table(info: Mapping[str, Any]) -> Table:

@@ -14,7 +14,7 @@ os.environ.update(
         "MPLBACKEND": "Agg",
     }
 )
-THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"))
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, str(THREADS))
 

@@ -28,6 +28,8 @@ LAYERS = {
     "types": BOTTOM,
     "errors": BOTTOM,
     "report_types": BOTTOM,
+    "report_configs": BOTTOM,
+    "json_values": BOTTOM,
     "infers": UPPER,
     "trainers": UPPER,
     "activelearning": UPPER,

@@ -53,6 +53,7 @@ def test_class_names_follow_the_labelmap_values(tmp_path: Path) -> None:
         ("training: {class_loss: dice}\n", "key 'training.class_loss'"),
         ("inference: {class_of: voxel}\n", "key 'inference.class_of'"),
         ("network: {map_recurrence: {cell: conv_gru, level: 5}}\n", "levels 0..4"),
+        ("report: {source: other, network: {heads: {findings: 0}}}\n", "no other model has"),
     ],
 )
 def test_a_wrong_key_is_named_with_its_file(tmp_path: Path, extra: str, named: str) -> None:
@@ -61,6 +62,22 @@ def test_a_wrong_key_is_named_with_its_file(tmp_path: Path, extra: str, named: s
         load_config(path)
     assert str(path) in str(caught.value)
     assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("report", "named"),
+    [
+        ("", "a model of task report has the key report"),
+        ("report: {source: other}\n", "findings names 0 findings, network.heads.findings is 14"),
+        ("report: {network: {heads: {findings: 0}}}\n", "source names the lesion model"),
+        ("report: {source: other, network: {heads: {findings: 0}, image: {kind: grid}}}\n", "source names"),
+        ("report: {source: other, lexicon: knee, network: {heads: {findings: 0}}}\n", "key 'report.lexicon'"),
+        ("report: {source: other, error_rate: 1, network: {heads: {findings: 0}}}\n", "key 'report.error_rate'"),
+    ],
+)
+def test_the_parts_of_a_report_model_fit_each_other(tmp_path: Path, report: str, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        load_config(write(tmp_path, MINIMAL.replace("segmentation", "report") + report))
 
 
 @pytest.mark.parametrize("labels", ["{lesion: 0}", "{a: 1, b: 3}", "{a: 1, b: 1}"])
@@ -145,8 +162,10 @@ def _random_case(config: ModelConfig) -> tuple[Sequence, Case]:
     return sequence, Case("case", "patient", array.astype(np.float16), masks)
 
 
-LESION_MODELS = [path for path in sorted(CONFIGS.glob("*.yaml")) if load_config(path).task != "classification"]
-"""The others: tests/classification/test_training.py."""
+LESION_MODELS = [
+    path for path in sorted(CONFIGS.glob("*.yaml")) if load_config(path).task in ("segmentation", "detection")
+]
+"""The others: tests/classification/test_training.py, tests/drafting."""
 
 
 @pytest.mark.parametrize("path", LESION_MODELS, ids=lambda path: path.stem)

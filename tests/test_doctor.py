@@ -70,10 +70,10 @@ def test_a_missing_slice_is_noticed_where_it_is_missing(studies):
 def test_each_model_is_told_apart_by_kind_and_modality(studies):
     found = {s.name: s for s in examine(studies, MODELS).sequences}
     stacks = {name for name, config in MODELS.items() if config.input.kind == "stack"}
-    chest = {name for name in stacks if "MR" not in MODELS[name].input.modalities}
-    assert chest < stacks < set(MODELS)
+    others = {name: MODELS[name].input.modalities for name in stacks if "MR" not in MODELS[name].input.modalities}
+    assert set(others) < stacks < set(MODELS)
     clips = dict.fromkeys(set(MODELS) - stacks, "a stack, but the model reads a cine")
-    other = dict.fromkeys(chest, "the model was made for CT, this image is MR")
+    other = {name: f"the model was made for {' or '.join(made)}, this image is MR" for name, made in others.items()}
     alone = {THREE: "the model is not made for studies without t1"}
     assert found["visit1 (FLAIR)"].models == {**dict.fromkeys(MODELS, ""), **clips, **other, **alone}
     still = dict.fromkeys(stacks, "a cine, but the model reads a stack")

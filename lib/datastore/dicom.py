@@ -20,6 +20,7 @@ from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoun
 
 from ..dicom.seg import read_seg
 from ..dicom.sr.items import UNKNOWN_PERSON
+from ..reports import check_report
 from ..transforms.shown import shown_frames
 from ..types import InputError, volumes_of
 from .archive import write_archive
@@ -172,7 +173,7 @@ class DicomStore(Datastore):  # type: ignore[misc]
             The label's id, which is the image's.
 
         Raises:
-            InputError: If the label is not what its tag says, or does not fit the image; the old one stays.
+            InputError: If the label is not what its tag says, does not fit the image, or would replace a signed report.
             ImageNotFoundException: If the PACS has no such image.
             requests.RequestException: If it does not answer, or does not take the label; the old one stays.
         """
@@ -188,7 +189,10 @@ class DicomStore(Datastore):  # type: ignore[misc]
         )
         info = label.with_info(info)
         with self._saving:
-            dataset = to_dicom(label, series, info, self._next_time(image_id, label.tag))
+            if label.report is not None:
+                check_report(self, image_id, label.report)
+            amends = self._labels.signed_report(image_id) if label.report is not None else None
+            dataset = to_dicom(label, series, info, self._next_time(image_id, label.tag), amends)
             self._pacs.store(dataset)
             self._labels.learn(dataset)
             uid = str(dataset.SOPInstanceUID)
@@ -205,9 +209,9 @@ class DicomStore(Datastore):  # type: ignore[misc]
         return max(now, datetime.fromisoformat(current.created) + timedelta(microseconds=1))
 
     def _remove_earlier(self, image_id: str, tag: str, series_uid: str, current_uid: str) -> None:
-        """Only what this app wrote into the series that a label's versions share."""
+        """Only what this app wrote into the series that a label's versions share, and never what a person signed."""
         for facts in self._labels.of(image_id, tag):
-            if not facts.ours or facts.key[1] != series_uid or facts.key[2] == current_uid:
+            if not facts.ours or facts.signed or facts.key[1] != series_uid or facts.key[2] == current_uid:
                 continue
             try:
                 removed = self._remove(facts)
@@ -291,9 +295,11 @@ class DicomStore(Datastore):  # type: ignore[misc]
         """Remove every version of a label that this app stored.
 
         Raises:
-            InputError: If another program stored the current one, or the PACS does not remove instances.
+            InputError: If another program stored the current one, it is a signed report, or the PACS removes nothing.
         """
         tag = check_tag(label_tag)
+        if tag == REPORT:
+            check_report(self, label_id, None)
         with self._saving:
             labels = self._labels.of(check_uid(label_id), tag)
             if labels and not labels[-1].ours:

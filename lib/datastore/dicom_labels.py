@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 
 from ..dicom.seg import read_seg, seg_dataset
 from ..dicom.sr import boxes_dataset
+from ..dicom.sr.document import PRIVATE_CREATOR, PRIVATE_GROUP
 from ..dicom.sr.read import read_boxes
 from ..dicom.sr.report import read_report, report_dataset
 from ..dicom.types import DicomSeries
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 # OHIF and other readers need boxes on stored images. Where models see other planes than these (isotropic volumes),
 # the boxes on the planes that models see are kept beside them, in a private element (PS3.5 7.8).
-PRIVATE_GROUP, PRIVATE_CREATOR, FINDINGS_ELEMENT = 0x4C4D, "LESIONLOOP", 0x01
+FINDINGS_ELEMENT = 0x01
 DEFAULT_LABEL = "lesion"
 
 
@@ -88,7 +89,13 @@ def segment_names(info: dict[str, Any], values: set[int]) -> dict[str, int]:
     return result
 
 
-def to_dicom(label: Incoming, series: DicomSeries, info: dict[str, Any], created: datetime) -> Dataset:
+def to_dicom(
+    label: Incoming,
+    series: DicomSeries,
+    info: dict[str, Any],
+    created: datetime,
+    predecessor: Dataset | None = None,
+) -> Dataset:
     """The SEG or SR of a label, in the series that all versions of it share.
 
     Args:
@@ -96,20 +103,23 @@ def to_dicom(label: Incoming, series: DicomSeries, info: dict[str, Any], created
         series: The image.
         info: Of the label; ``time_point`` says which volume of a dynamic series a mask is of.
         created: Date and time of its content: the latest is the current one.
+        predecessor: The signed report that a report amends.
 
     Raises:
         InputError: If the label cannot be written as DICOM.
     """
     source = source_of(info, label.findings or ())
     image_uid = series.facts.series_instance_uid
-    shared_uid = label_series_uid(image_uid, label.tag, source.model, "SR" if label.mask is None else "SEG")
+    maker = source.model if label.report is None else ""  # an image has one report, whoever drafted it
+    shared_uid = label_series_uid(image_uid, label.tag, maker, "SR" if label.mask is None else "SEG")
     given: dict[str, Any] = {"series_instance_uid": shared_uid, "created": created, "tag": label.tag}
     if label.mask is not None:
         names = segment_names(info, set(np.unique(label.mask).tolist()) - {0})
         frames = frames_of_mask(label.mask, series, time_point_of(info))
         return seg_dataset(frames, names, series, source, **given)
     if label.report is not None:
-        return report_dataset(label.report, series, source=source if source != Source() else None, **given)
+        written_by = source if source != Source() else None
+        return report_dataset(label.report, series, source=written_by, predecessor=predecessor, **given)
     findings = label.findings or ()
     geometry = series_grid(series, image_uid).geometry
     times = label.time_points or (time_point_of(info),) * len(findings)

@@ -21,6 +21,7 @@ from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoun
 
 from ..dicom.files import atomic_write
 from ..dicom.worker import read_series_isolated
+from ..reports import check_report
 from ..transforms.labels import Grid, file_grid, write_mask
 from ..types import InputError
 from .archive import write_archive
@@ -241,7 +242,8 @@ class LocalStore(LocalDatastore):  # type: ignore[misc]
             The label's id, which is the image's.
 
         Raises:
-            InputError: If the label is not what its tag says, or does not fit the image; the old one stays.
+            InputError: If the label is not what its tag says, does not fit the image, or would take the place of a
+                signed report; the old one stays.
             ImageNotFoundException: If there is no such image.
         """
         path = Path(label_filename)
@@ -250,6 +252,8 @@ class LocalStore(LocalDatastore):  # type: ignore[misc]
         grid = partial(_grid, image, image_id, part)
         seg = partial(read_seg_mask, folder=image, part=part)
         incoming = read_label(path, check_tag(label_tag), grid, lambda: shown_image(image, part).volumes, seg)
+        if incoming.report is not None:
+            check_report(self, image_id, incoming.report)
         target = self._label_folder(incoming.tag) / f"{image_id}{incoming.suffix}"
         with self._changing() as model:
             entry = self._image(model, image_id)
@@ -294,8 +298,10 @@ class LocalStore(LocalDatastore):  # type: ignore[misc]
             label.info.update(info)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
-        """Remove a label."""
+        """Remove a label; a signed report is an InputError."""
         tag = check_tag(label_tag)
+        if tag == REPORT:
+            check_report(self, label_id, None)
         with self._changing() as model:
             entry = self._image(model, label_id)
             label = entry.labels.pop(tag, None)

@@ -41,6 +41,7 @@ class LabelFacts:
         author: The person who made it, as the object says.
         model: The model that did, or that the person corrected.
         description: Series Description.
+        signed: A person has verified it (Verification Flag, PS3.3 C.17.2).
     """
 
     key: InstanceKey
@@ -53,6 +54,7 @@ class LabelFacts:
     author: str = ""
     model: str = ""
     description: str = ""
+    signed: bool = False
 
     @property
     def age(self) -> tuple[str, int, str]:
@@ -81,6 +83,7 @@ def facts_of(dataset: Dataset, key: InstanceKey) -> LabelFacts:
         author=maker.author,
         model=maker.model,
         description=str(dataset.get("SeriesDescription", "") or ""),
+        signed=str(dataset.get("VerificationFlag", "") or "") == "VERIFIED",
     )
 
 
@@ -135,6 +138,11 @@ class LabelIndex:
     def current(self, image_uid: str, tag: str) -> LabelFacts | None:
         """The newest label of an image with a tag."""
         return next(iter(reversed(self.of(image_uid, tag))), None)
+
+    def signed_report(self, image_uid: str) -> Dataset | None:
+        """The current report of an image, if a person has signed it."""
+        current = self.current(image_uid, REPORT)
+        return self._pacs.instance(current.key) if current is not None and current.signed else None
 
     def by_image(self) -> dict[str, dict[str, LabelFacts]]:
         """The current label of each image and tag."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..cli_options import Settings, model_config, use_threads
+from ..cli_options import Settings, lesion_source, model_config, use_threads
 from ..roots import lib_module
 
 bench = typer.Typer(no_args_is_help=True, help="Measure how fast and how good things are, on this machine.")
@@ -97,6 +97,59 @@ def bench_growth(
     from .growth import benchmark_growth, growth_table
 
     Console(width=140).print(growth_table(benchmark_growth(range(seeds))))
+
+
+@bench.command("report-brain")
+def bench_report_brain(
+    studies: Annotated[Path, typer.Option(help="studies folder with masks in labels/final")],
+    weights: Annotated[Path, typer.Option(help="weights file of the report model")],
+    output: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
+    model: Annotated[str, typer.Option(help="the report model")] = "report_brain_mr",
+    threads: Annotated[int, typer.Option(help="processor threads; 0 leaves it to torch")] = 1,
+    set_: Settings = None,
+) -> None:
+    """Score the facts of drafts against the true masks: checked, unchecked, with images swapped, and baselines."""
+    from rich.console import Console
+
+    from .report_brain import run_brain
+
+    use_threads(threads)
+    config = model_config(model, set_)
+    Console(width=120).print(run_brain(studies, weights, config, lesion_source(config), output))
+
+
+@bench.command("report-text")
+def bench_report_text(
+    reports: Annotated[Path, typer.Option(help="folder with indiana_reports.csv")],
+    seeds: Annotated[int, typer.Option(help="seeds 0, 1, ... of the weights and of the split", min=1)] = 3,
+    cpu_seconds: Annotated[float, typer.Option(help="processor time of each training", min=1)] = 80.0,
+    threads: Annotated[int, typer.Option(help="processor threads; 0 leaves it to torch")] = 1,
+) -> None:
+    """Read problems off chest reports: text encoder, TF-IDF with regression, rules (needs the extra `bench`)."""
+    from .report_text import benchmark_text
+
+    use_threads(threads)
+    typer.echo(benchmark_text(reports, range(seeds), cpu_seconds))
+
+
+@bench.command("report-chest")
+def bench_report_chest(
+    notes: Annotated[Path, typer.Option(help="folder with pairs.csv and the radiographs it names")],
+    reports: Annotated[
+        Path | None, typer.Option(help="folder with indiana_reports.csv, to learn to write first")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of the weights")] = 0,
+    cpu_seconds: Annotated[float, typer.Option(help="processor time of each arm in each fold", min=1)] = 40.0,
+    reports_cpu_seconds: Annotated[float, typer.Option(help="processor time on the reports", min=1)] = 60.0,
+    output: Annotated[Path | None, typer.Option(help="JSON file for what each arm said")] = None,
+    threads: Annotated[int, typer.Option(help="processor threads; 0 leaves it to torch")] = 1,
+) -> None:
+    """Cross-validate CNN, BiLSTM, attention and all of them on radiographs with notes (needs the extra `bench`)."""
+    from .report_chest import ChestSettings, benchmark_chest
+
+    use_threads(threads)
+    settings = ChestSettings(notes, reports, seed, cpu_seconds, reports_cpu_seconds, output)
+    typer.echo(benchmark_chest(settings))
 
 
 @bench.command("detector")

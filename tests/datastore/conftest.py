@@ -18,6 +18,7 @@ from lib.datastore.dicom import DicomStore
 from lib.datastore.local import LocalStore
 from lib.dicom.write import Subject, write_mr_series, write_us_multiframe
 from lib.pacs import open_pacs
+from lib.report_types import Support
 from lib.types import Finding, Measurement, Report, ReportStatus, Sentence, Source
 from tests.orthanc import Orthanc, orthanc
 
@@ -172,12 +173,12 @@ def findings() -> dict[str, Any]:
 
 def report() -> dict[str, Any]:
     sections = {
-        "indication": (Sentence("Suspected lesion.", (), 1.0, True),),
+        "indication": (Sentence("Suspected lesion."),),
         "findings": (
-            Sentence("There is a lesion of 12.4 mm.", (1,), 0.83, True),
-            Sentence("Größe unverändert.", (), 0.4, False),
+            Sentence("There is a lesion of 12.4 mm.", (1,), 0.83),
+            Sentence("Größe unverändert.", (), 0.4, Support.UNSUPPORTED),
         ),
-        "impression": (Sentence("One lesion, one cyst.", (1, 2), 0.9, True),),
+        "impression": (Sentence("One lesion, one cyst.", (1, 2), 0.9),),
     }
     return Report(sections, ReportStatus.CORRECTED, "Anna Ärztin", "2024-03-02T10:11:12").to_json()
 

@@ -17,6 +17,7 @@ from lib.dicom.sr.document import kind_of
 from lib.dicom.sr.report import read_report, report_dataset
 from lib.dicom.types import DicomSeries, SeriesFacts
 from lib.dicom.write import Subject, write_mr_series
+from lib.report_types import Alternative, Decision, Support
 from lib.types import InputError, Report, ReportStatus, Sentence, Sequence, SequenceKind, Source
 
 SECTIONS = {
@@ -24,7 +25,7 @@ SECTIONS = {
     "comparison": (),
     "findings": (
         Sentence("Two lesions in the left frontal lobe.", (2, 1), 1 / 3),
-        Sentence("No midline shift.", (), 0.2, supported=False),
+        Sentence("No midline shift.", (), 0.2, Support.UNSUPPORTED),
         Sentence(""),
     ),
     "impression": (Sentence("多発性病変 🎉\nZeile \\ zwei\x00\x1b[0m\ud83d"),),
@@ -86,6 +87,7 @@ def test_status_is_what_others_see(series):
         ReportStatus.DRAFT: ("PARTIAL", "UNVERIFIED", "PRELIMINARY"),
         ReportStatus.CORRECTED: ("COMPLETE", "UNVERIFIED", "PRELIMINARY"),
         ReportStatus.SIGNED: ("COMPLETE", "VERIFIED", "FINAL"),
+        ReportStatus.AMENDED: ("COMPLETE", "VERIFIED", "FINAL"),
     }
 
 
@@ -148,6 +150,98 @@ def test_an_amendment_names_what_it_amends(series, tmp_path):
     assert stored.series_instance_uid == first.SeriesInstanceUID
     assert stored.sop_instance_uid == second.SOPInstanceUID != first.SOPInstanceUID
     assert stored.tag == "report_final"
+
+
+def full_report(status: ReportStatus = ReportStatus.AMENDED) -> Report:
+    evidence = Sentence(
+        "A lesion of 12 mm.",
+        (1,),
+        0.5,
+        id="f1",
+        facts=({"finding": "lesion", "size_mm": [12.0, 9.0]},),
+        frame_attention={2: 1.0},
+        word_attention=(("headache", 0.5),),
+        alternatives=(Alternative("One lesion.", 0.25),),
+        decision=Decision.ACCEPTED,
+    )
+    sections = {
+        "findings": (
+            evidence,
+            Sentence("Struck out.", id="f2", decision=Decision.STRUCK),
+            Sentence("The midline is shifted.", support=Support.CONTRADICTED, id="f3"),
+            Sentence("No shift.", support=Support.UNSUPPORTED, id="f4", decision=Decision.EDITED),
+        )
+    }
+    first = Report(sections, author="net", changed_at="2026-02-01T00:00:00+00:00", model="net")
+    return Report(
+        sections,
+        status,
+        "net",
+        "2026-02-03T04:05:06+02:00",
+        2,
+        "2026-02-01T00:00:00+00:00",
+        "Jane Doe",
+        "2026-02-03T04:05:06+02:00",
+        "net",
+        "v2",
+        "ab" * 32,
+        "1.2.3",
+        {"findings": {"f1": "A lesion."}},
+        "wrong side",
+        (first,),
+    )
+
+
+def test_evidence_and_history_come_back_too(series, tmp_path):
+    report = full_report()
+    path = saved(report_dataset(report, series), tmp_path / "report.dcm")
+    assert read_report(path).report == report
+
+
+def test_people_see_what_stands_and_its_doubts(series):
+    dataset = report_dataset(full_report(), series)
+    findings = next(i for i in dataset.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "59776-5")
+    assert [(i.ConceptNameCodeSequence[0].CodeMeaning, i.TextValue) for i in findings.ContentSequence] == [
+        ("Finding", "A lesion of 12 mm."),
+        ("Contradicted by the findings", "[contradicted by the findings] The midline is shifted."),
+        ("Not supported by any finding", "No shift."),
+    ]
+
+
+def test_the_signer_is_the_verifying_observer(series):
+    dataset = report_dataset(full_report(), series, source=Source("net", "v2", author="the sender"))
+    (verifier,) = dataset.VerifyingObserverSequence
+    assert str(verifier.VerifyingObserverName) == "Doe^Jane"
+    assert verifier.VerifyingOrganization
+    assert str(verifier.VerificationDateTime) == "20260203040506.000000+0200"
+    assert (dataset.CompletionFlag, dataset.VerificationFlag) == ("COMPLETE", "VERIFIED")
+    assert observer_types(dataset) == ["Person", "Device"]
+    names = [str(i.PersonName) for i in dataset.ContentSequence if i.ValueType == "PNAME"]
+    assert names == ["Doe^Jane"]
+
+
+def test_without_its_private_element_the_words_remain(series):
+    """As after an archive that drops what it does not know."""
+    dataset = report_dataset(full_report(), series)
+    dataset.remove_private_tags()
+    report = read_report(dataset).report
+    assert [s.text for s in report.sections["findings"]] == [
+        "A lesion of 12 mm.",
+        "The midline is shifted.",
+        "No shift.",
+    ]
+    assert [s.support.value for s in report.sentences] == ["supported", "contradicted", "unsupported"]
+    assert (report.status, report.history) == (ReportStatus.SIGNED, ())
+
+
+def test_items_that_were_changed_count_more_than_the_private_element(series):
+    dataset = report_dataset(full_report(), series)
+    findings = next(i for i in dataset.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "59776-5")
+    findings.ContentSequence[0].TextValue = "A lesion of 21 mm."
+    assert read_report(dataset).report.sections["findings"][0].text == "A lesion of 21 mm."
+    unsigned = report_dataset(full_report(), series)
+    unsigned.VerificationFlag = "UNVERIFIED"
+    assert read_report(unsigned).report.status is ReportStatus.CORRECTED
 
 
 def test_boxes_and_reports_are_told_apart(series):

@@ -50,6 +50,8 @@ EXACT_NAME = private("EXACT_NAME", "Name as it was given")
 EXACT_UNIT = private("EXACT_UNIT", "Unit as it was given")
 EXACT_TEXT = private("EXACT_TEXT", "Text as it was given, as a JSON string")
 UNSUPPORTED = private("UNSUPPORTED", "Not supported by any finding")
+CONTRADICTED = private("CONTRADICTED", "Contradicted by the findings")
+NOT_ASSESSED = private("NOT_ASSESSED", "Not assessed against the findings")
 BOX_LPS = tuple(
     private(f"BOX_{axis}_{end}".upper(), f"{end}imum {axis} of the box in patient coordinates")
     for end in ("min", "max")

@@ -35,6 +35,8 @@ FrameKey = tuple[str, int]
 SOP_CLASSES = (BasicTextSRStorage, EnhancedSRStorage, ComprehensiveSRStorage, Comprehensive3DSRStorage)
 """What boxes and reports come in. We write Comprehensive SR; OHIF's "Create SR" writes Enhanced SR."""
 SERIES_NUMBER = 900
+PRIVATE_GROUP, PRIVATE_CREATOR = 0x4C4D, "LESIONLOOP"
+"""Of private elements (PS3.5 7.8), for what has no place in the content items."""
 UNDEFINED_LENGTH = 0xFFFFFFFF
 # Patient and study attributes that highdicom takes from the first image; anonymised files lack some (type 2).
 _MAY_BE_EMPTY = (

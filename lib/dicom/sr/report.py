@@ -3,35 +3,43 @@
 
 A section is a CONTAINER headed by a code of CID 7001, a sentence a TEXT named by a code of CID 7002 (TID 2002). What a
 sentence rests on hangs below it: the lesions it speaks of (INFERRED FROM) and a confidence (HAS PROPERTIES). A
-sentence that no finding supports is named by a code that says so, and because viewers such as OHIF show a sentence
-without its name, the text itself begins with :data:`UNSUPPORTED_MARK`, which is taken off again in reading.
+sentence that the findings do not bear out is named by a code that says so, and because viewers such as OHIF show a
+sentence without its name, the text itself begins with a mark until a person has decided on it. Struck sentences are
+left out.
 
-======== =============== ================= ==========================================
-status   Completion Flag Verification Flag beside (PS3.3 C.17.2)
-======== =============== ================= ==========================================
-draft    PARTIAL         UNVERIFIED
-corrected COMPLETE       UNVERIFIED
-signed   COMPLETE        VERIFIED          Verifying Observer Sequence: who and when
-======== =============== ================= ==========================================
+What has no place in these items (attention, alternatives, decisions, earlier versions) stands in a private element
+(PS3.5 7.8) as the whole report in JSON. It counts only while it says what the items say, which is what people see.
+
+========= =============== ================= ==========================================
+status    Completion Flag Verification Flag beside (PS3.3 C.17.2)
+========= =============== ================= ==========================================
+draft     PARTIAL         UNVERIFIED
+corrected COMPLETE        UNVERIFIED
+signed    COMPLETE        VERIFIED          Verifying Observer Sequence: who and when
+amended   COMPLETE        VERIFIED          the same, and Predecessor Documents Sequence
+========= =============== ================= ==========================================
 """
 
 from __future__ import annotations
 
 import datetime
+import json
 import os
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from highdicom.sr import ContentItem
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
+from pydicom.valuerep import DT
 
+from ...report_types import DOUBTED, Support
 from ...types import InputError, Report, ReportStatus, Sentence, Source
 from ..types import DicomSeries
 from . import concepts as sr_codes
 from . import document as sr_document
+from .foreign_report import foreign_sections
 from .items import (
     CONTAINS,
     HAS_CONCEPT_MOD,
@@ -46,7 +54,6 @@ from .items import (
     number,
     number_of,
     observers,
-    read_number,
     read_observer,
     read_text,
     text,
@@ -54,13 +61,12 @@ from .items import (
     with_children,
 )
 
-UNNAMED_SECTION = "report"
-"""Section of sentences that stand under no heading."""
-MAX_DEPTH = 16
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\s*\n\s*")
-
-
-UNSUPPORTED_MARK = "[not supported by any finding] "
+REPORT_ELEMENT = 0x02
+SUPPORT_CODES = {
+    Support.UNSUPPORTED: sr_codes.UNSUPPORTED,
+    Support.CONTRADICTED: sr_codes.CONTRADICTED,
+    Support.NOT_ASSESSED: sr_codes.NOT_ASSESSED,
+}
 
 
 @dataclass(frozen=True)
@@ -105,9 +111,9 @@ def report_dataset(
         report: The report.
         series: Images that it was made from.
         source: The model or person that wrote it. Without it, the author of a draft counts as a model and that of
-            any other report as a person.
+            any other report as a person; who signed counts more.
         tag: Kind of result, for the store.
-        organization: Of the person who signed (Verifying Organization, a type 1 attribute).
+        organization: Of the person who signed (Verifying Organization, a type 1 attribute; PS3.3 C.17.2.5).
         created: Date and time of the content; if None what ``report.changed_at`` says, else now.
         series_instance_uid: Series to add the document to; a new one if None.
         sop_instance_uid: Of the document; a new one if None.
@@ -122,7 +128,6 @@ def report_dataset(
     """
     headers = sr_document.evidence(series)
     draft = report.status is ReportStatus.DRAFT
-    source = source or (Source(model=report.author) if draft else Source(author=report.author))
     root = container(
         codes.LN.DiagnosticImagingReport,
         [
@@ -130,25 +135,46 @@ def report_dataset(
             text(sr_codes.TAG, tag, HAS_CONCEPT_MOD),
             text(sr_codes.AUTHOR, report.author, HAS_CONCEPT_MOD),
             text(sr_codes.CHANGED_AT, report.changed_at, HAS_CONCEPT_MOD),
-            *observers(source if draft or source.author else replace(source, author=report.author)),
-            *(_section(name, sentences) for name, sentences in report.sections.items()),
+            *observers(_observer(report, source)),
+            *(_section(name, sentences) for name, sentences in report.standing.items()),
         ],
         template="2000",
         is_root=True,
     )
-    signed = report.status is ReportStatus.SIGNED
-    return sr_document.document(
+    dataset = sr_document.document(
         root,
         headers,
         description=f"{tag}: {report.status.value}" + (f" by {report.author}" if report.author else ""),
         created=created or _moment(report.changed_at) or datetime.datetime.now(),
         complete=not draft,
-        verifier=(family_first(report.author), sr_codes.short(organization)) if signed else None,
+        verifier=(family_first(report.signer or report.author), sr_codes.short(organization))
+        if report.status.is_final
+        else None,
         series_instance_uid=series_instance_uid,
         sop_instance_uid=sop_instance_uid,
         series_number=series_number,
         predecessor=predecessor,
     )
+    _set_verified(dataset, _moment(report.signed_at))
+    block = dataset.private_block(sr_document.PRIVATE_GROUP, sr_document.PRIVATE_CREATOR, create=True)
+    block.add_new(REPORT_ELEMENT, "UT", json.dumps(report.to_json()))
+    return dataset
+
+
+def _observer(report: Report, source: Source | None) -> Source:
+    """Who wrote it: of what a person has read that person, whoever sent it, and the model that drafted it."""
+    if report.status is ReportStatus.DRAFT:
+        named = Source(report.model or report.author, report.model_version, report.weights_sha256)
+        return source or named
+    source = source or Source(report.model, report.model_version, report.weights_sha256)
+    person = report.signer or source.author or report.author
+    return Source(source.model, source.version, source.weights_sha256, person)
+
+
+def _set_verified(dataset: Dataset, moment: datetime.datetime | None) -> None:
+    """Verification DateTime (0040,A030) of a signature whose time is known, with its zone (PS3.5 6.2, DT)."""
+    for verifier in dataset.get("VerifyingObserverSequence", ()) if moment else ():
+        verifier.VerificationDateTime = DT(f"{moment:%Y%m%d%H%M%S.%f%z}")
 
 
 def _moment(iso: str) -> datetime.datetime | None:
@@ -171,8 +197,8 @@ def _exact_name(name: str) -> ContentItem:
 def _sentence(sentence: Sentence, statement: Code) -> ContentItem:
     evidence = [text(codes.DCM.LesionIdentifier, str(i), INFERRED_FROM) for i in sentence.finding_ids]
     confidence = number(sr_codes.CONFIDENCE, sentence.confidence, sr_codes.NO_UNITS, HAS_PROPERTIES)
-    name, mark = (statement, "") if sentence.supported else (sr_codes.UNSUPPORTED, UNSUPPORTED_MARK)
-    return with_children(text(name, mark + sentence.text, CONTAINS), [*evidence, confidence])
+    name = SUPPORT_CODES.get(sentence.support, statement)
+    return with_children(text(name, sentence.shown, CONTAINS), [*evidence, confidence])
 
 
 def read_report(dataset_or_path: Dataset | str | os.PathLike[str]) -> StoredReport:
@@ -188,7 +214,7 @@ def read_report(dataset_or_path: Dataset | str | os.PathLike[str]) -> StoredRepo
         if sr_document.is_measurement_report(dataset):
             raise InputError(f"{name}: a measurement report (TID 1500), not a text report; read its boxes instead")
         ours = bool(children(dataset, "TEXT", sr_codes.CHANGED_AT))
-        sections = _our_sections(dataset) if ours else _foreign_sections(dataset)
+        sections = _our_sections(dataset) if ours else foreign_sections(dataset)
         if not ours and not sections:
             raise InputError(f"{name}: the structured report {concept(dataset)[2]!r} holds no text")
         created = sr_document.created_at(dataset)
@@ -199,7 +225,7 @@ def read_report(dataset_or_path: Dataset | str | os.PathLike[str]) -> StoredRepo
             changed_at=text_of(dataset, sr_codes.CHANGED_AT) if ours else created,
         )
         return StoredReport(
-            report=report,
+            report=_whole(dataset, report) or report,
             created=created,
             sop_instance_uid=str(dataset.get("SOPInstanceUID", "")),
             series_instance_uid=str(dataset.get("SeriesInstanceUID", "")),
@@ -207,6 +233,22 @@ def read_report(dataset_or_path: Dataset | str | os.PathLike[str]) -> StoredRepo
             predecessor_uids=sr_document.predecessors(dataset),
             tag=text_of(dataset, sr_codes.TAG, "report"),
         )
+
+
+def _whole(dataset: Dataset, read: Report) -> Report | None:
+    """The report of the private element; None where there is none, or it says something else than the items."""
+    try:
+        block = dataset.private_block(sr_document.PRIVATE_GROUP, sr_document.PRIVATE_CREATOR)
+        value = block[REPORT_ELEMENT].value
+        report = Report.from_json(json.loads(value if isinstance(value, str) else value.decode()))
+    except (KeyError, ValueError, AttributeError):
+        return None
+    same = report.status.is_final == read.status.is_final and _words(report) == _words(read)
+    return report if same else None
+
+
+def _words(report: Report) -> list[tuple[str, list[str]]]:
+    return [(name, [sentence.text for sentence in part]) for name, part in report.standing.items()]
 
 
 def _status(dataset: Dataset) -> ReportStatus:
@@ -230,57 +272,10 @@ def _read_sentences(section: Dataset) -> Iterator[Sentence]:
         if is_named(item, sr_codes.EXACT_NAME):
             continue
         confidence = number_of(item, sr_codes.CONFIDENCE)
-        supported = not is_named(item, sr_codes.UNSUPPORTED)
-        written = read_text(item)
+        support = next((s for s, code in SUPPORT_CODES.items() if is_named(item, code)), Support.SUPPORTED)
         yield Sentence(
-            text=written if supported else written.removeprefix(UNSUPPORTED_MARK),
+            text=read_text(item).removeprefix(DOUBTED.get(support, "")),
             finding_ids=tuple(int(read_text(i)) for i in children(item, "TEXT", codes.DCM.LesionIdentifier)),
             confidence=1.0 if confidence is None else confidence,
-            supported=supported,
+            support=support,
         )
-
-
-# --- reports of other systems
-
-
-def _foreign_sections(root: Dataset) -> dict[str, tuple[Sentence, ...]]:
-    sections: dict[str, list[Sentence]] = {}
-    for name, statement in _statements(root, "", 0):
-        sentences = [part.strip() for part in _SENTENCE_END.split(statement) if part.strip()]
-        sections.setdefault(name, []).extend(Sentence(sentence) for sentence in sentences)
-    return {name: tuple(sentences) for name, sentences in sections.items()}
-
-
-def _statements(parent: Dataset, section: str, depth: int) -> Iterator[tuple[str, str]]:
-    """Section and text of everything that a document says, in its order."""
-    if depth > MAX_DEPTH:
-        raise InputError(f"the content is nested more than {MAX_DEPTH} levels deep")
-    for item in parent.get("ContentSequence") or ():
-        if item.get("RelationshipType") in ("HAS CONCEPT MOD", "HAS OBS CONTEXT", "HAS ACQ CONTEXT"):
-            continue  # says something about the document, not about the patient
-        scheme, value, meaning = concept(item)
-        known = sr_codes.section_name(scheme, value)
-        if item.get("ValueType") == "CONTAINER":
-            yield from _statements(item, known or meaning or section, depth + 1)
-            continue
-        if said := _said(item, meaning):
-            yield section or known or UNNAMED_SECTION, said
-        yield from _statements(item, section or known or UNNAMED_SECTION, depth + 1)
-
-
-def _said(item: Dataset, name: str) -> str:
-    """What one item says, in words; "" for images and coordinates."""
-    kind = item.get("ValueType")
-    if kind == "TEXT":
-        return str(item.get("TextValue", "") or "")
-    if kind == "CODE":
-        value = concept(item, "ConceptCodeSequence")[2]
-    elif kind == "NUM":
-        measured = read_number(item)
-        unit = concept(item.MeasuredValueSequence[0], "MeasurementUnitsCodeSequence")[1] if measured is not None else ""
-        value = "" if measured is None else f"{measured:g} {unit}".removesuffix(" 1")
-    elif kind in ("DATE", "TIME", "DATETIME"):
-        value = str(item.get({"DATE": "Date", "TIME": "Time", "DATETIME": "DateTime"}[kind], "") or "")
-    else:
-        return ""
-    return f"{name}: {value}." if value else ""
