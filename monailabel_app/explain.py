@@ -76,7 +76,8 @@ def run_explain(config: Any, weights: Path | None, version: str, wanted: Wanted)
         The files written: ``explanation.png``, ``explanation.json``, a heatmap of the study and one of each lesion.
 
     Raises:
-        InputError: If there are no weights, the image cannot be read, or the network cannot be explained.
+        InputError: If there are no weights, the image cannot be read or lacks a channel that the model needs, or the
+            network cannot be explained.
     """
     from .explain_pictures import draw_explanation
 
@@ -92,6 +93,10 @@ def run_explain(config: Any, weights: Path | None, version: str, wanted: Wanted)
 
 def explain_image(config: Any, weights: Path | None, version: str, wanted: Wanted) -> Explained:
     """Run a model on an image and see why; arguments as :func:`run_explain`."""
+    if config.task == "report":
+        raise lib_module("types").InputError(
+            f"model '{config.name}' writes reports: each of its sentences brings its lesions, slices and words"
+        )
     if weights is None:
         raise lib_module("types").InputError(
             f"model '{config.name}' has no weights in service yet; train it or name a weights file"
@@ -99,6 +104,7 @@ def explain_image(config: Any, weights: Path | None, version: str, wanted: Wante
     network = lib_module("registry").build_network(config)
     lib_module("weights").load_weights(network, weights)
     study = lib_module("transforms.load").load_study(wanted.image, config.input, wanted.time_point, wanted.part)
+    lib_module("transforms.channels").check_required(study.sequence, config.input)
     answer = _class_answer if config.task == "classification" else _lesion_answer
     parts = answer(config, network, weights, version, study, wanted)
     return Explained(config.name, version, study, **parts)

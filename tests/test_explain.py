@@ -472,13 +472,16 @@ def test_the_command_writes_picture_volumes_and_json(tmp_path, task):
         (["mr_lesion_segmentation", "none.nii.gz"], r"none\.nii\.gz"),
         (["mr_lesion_segmentation", "IMAGE", "--volumes", ".png"], r"--volumes \.png: known are \.nrrd, \.nii\.gz"),
         (["mr_lesion_segmentation", "IMAGE", "--method", "lime"], "no explanation method 'lime'"),
+        (["report_brain_mr", "IMAGE"], "writes reports: each of its sentences"),
+        (["mr_three_channel_segmentation", "FLAIR"], "not made for studies without t1"),
         (["nonsense", "IMAGE"], "no model 'nonsense'"),
     ],
 )
 def test_the_command_says_what_is_wrong(tmp_path, arguments, message):
-    image = tmp_path / "image.nii.gz"
-    write_nifti(head_stack(700, n_frames=2, size=64, spacing_mm=(3.0, 3.0, 6.0)), image)
-    arguments = [image if a == "IMAGE" else a for a in arguments]
+    images = {"IMAGE": tmp_path / "image.nii.gz", "FLAIR": tmp_path / "image_flair.nii.gz"}
+    for image in images.values():
+        write_nifti(head_stack(700, n_frames=2, size=64, spacing_mm=(3.0, 3.0, 6.0)), image)
+    arguments = [images.get(a, a) for a in arguments]
     result = run("explain", *arguments, "--output", tmp_path / "out", "--model-dir", tmp_path / "model")
     assert isinstance(result.exception, InputError)
     assert re.search(message, str(result.exception))
