@@ -279,7 +279,7 @@ def test_retinanet_learns_a_bright_square():
         ema_decay=0.9,
         augment=still,
         max_epochs=1,
-        steps_per_epoch=60,
+        steps_per_epoch=30,
     )
     config = dataclasses.replace(config, training=training)
     network = retinanet.fit_retinanet(known.arm_network(config), [case], config, cpu_budget_s=None)

@@ -32,7 +32,10 @@ FINDING = Finding(
 )
 REPORT = Report(
     sections={
-        "findings": (Sentence("Läsion links, 12 mm.", (3,), 0.875, True), Sentence("Unclear.", (), 0.5, False)),
+        "findings": (
+            Sentence("Läsion links, 12 mm.", (3,), 0.875, Support.SUPPORTED),
+            Sentence("Unclear.", (), 0.5, Support.UNSUPPORTED),
+        ),
         "impression": (),
     },
     status=ReportStatus.SIGNED,

@@ -34,7 +34,10 @@ pytestmark = pytest.mark.e2e
 
 SIZE = {"width": 280, "height": 630}
 MODEL = "report_brain_mr"
-KNOWN = {"type": "report", "description": "Writes.", "version": "v0007", "labels": {}, "input": {"modalities": ["MR"]}}
+KNOWN = {
+    **{"type": "report", "description": "Writes.", "version": "v0007", "labels": {}},
+    **{"input": {"modalities": ["MR"]}, "source": "mr_lesion_segmentation"},
+}
 MOUNT = """async name => {
   await import('/ohif/lesionloop/elements/panel.js');
   const { keepKeys } = await import('/ohif/lesionloop/ohif/hotkeys.js');
@@ -238,6 +241,24 @@ def test_a_model_drafts_from_the_clinical_text(live: Live, browser: Browser) -> 
         answer = stored(live, image)
         assert [line["status"] for line in answer["versions"]] == ["draft", "corrected"]
         assert (answer["report"]["model"], answer["report"]["model_version"]) == (MODEL, "v0007")
+        assert not watched.errors
+
+
+def test_a_model_without_lesions_is_not_asked_to_follow_them(live: Live, browser: Browser) -> None:
+    image = live.images["phantom-b"]
+    put_away(live, image)
+    with opened(browser) as (page, watched):
+        open_blank(page, live.url)
+        offer(page, {MODEL: {**KNOWN, "source": ""}})
+        asked = answer_drafts(page, {"report": {"sections": DRAFT["sections"]}, "findings": [], "warnings": []})
+        begin(page, live)
+        page.evaluate(MOUNT, "phantom-b")
+        page.get_by_test_id("tab-report").click()
+        page.get_by_test_id("clinical-text").locator("summary").click()
+        expect(page.get_by_test_id("draft-followup")).to_be_hidden()
+        page.get_by_test_id("draft-report").click()
+        expect(page.get_by_test_id("report-status")).to_have_text("New draft", timeout=30_000)
+        assert asked == [{}]
         assert not watched.errors
 
 

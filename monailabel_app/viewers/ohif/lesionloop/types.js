@@ -85,6 +85,7 @@
  * @property {string} type detection, segmentation, report ...
  * @property {string} description
  * @property {string} version in service
+ * @property {string} source the lesion model that a report model writes from; empty for others
  * @property {boolean} fits
  * @property {string} reason why it does not
  *

@@ -49,10 +49,10 @@ export class ReportDraft extends WorkspaceElement {
     this.#model.closest('label').hidden = fitting.length < 2;
     setText(this.#start, session?.status === 'draft' ? 'Draft again' : 'Draft a report');
     this.#start.disabled = Boolean(busy);
-    if (session) this.#showTexts(session);
+    if (session) this.#showTexts(session, fitting.find(({ name }) => name === this.#model.value));
   }
 
-  #showTexts({ clinical }) {
+  #showTexts({ clinical }, model) {
     for (const [name, box] of this.#texts) {
       if (document.activeElement !== box && box.value !== clinical[name]) box.value = clinical[name];
     }
@@ -61,7 +61,7 @@ export class ReportDraft extends WorkspaceElement {
     setText(this.#prior, `Take the report of ${earlier?.date || 'the visit before'}`);
     this.#prior.disabled = Boolean(this.workspace.busy);
     this.#followup.checked = clinical.followup;
-    this.#followupField.hidden = !this.workspace.visits?.length;
+    this.#followupField.hidden = !model?.source || !this.workspace.visits?.length;
   }
 
   /** @returns {Object|undefined} the visit before the open one */

@@ -23,8 +23,8 @@ const FINDERS = ['detection', 'segmentation'];
 export function modelChoices(info, image, kind) {
   return Object.entries(info?.models ?? {}).map(([name, model]) => {
     const reason = reasonAgainst(model, image, kind);
-    const { type, description = '', version = '', labels = {} } = model;
-    return { name, type, description, version, labels: labelsOf(labels), fits: !reason, reason };
+    const { type, description = '', version = '', source = '', labels = {} } = model;
+    return { name, type, description, version, source, labels: labelsOf(labels), fits: !reason, reason };
   });
 }
 

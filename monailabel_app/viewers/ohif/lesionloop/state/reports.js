@@ -90,7 +90,7 @@ export class Reports {
     if (!session?.mayDraft || !model || !lesions) return;
     await this.#desk.perform('Drafting a report', async (signal, progress) => {
       progress(null, name);
-      const hasVisits = Boolean(this.#desk.visits?.length);
+      const hasVisits = Boolean(model.source && this.#desk.visits?.length);
       const params = draftParams(session.clinical, { timePoint: lesions.frames.time_point, hasVisits });
       const answer = await this.#desk.server.infer(name, session.imageId, params, { signal });
       const report = draftOf(answer, model);
