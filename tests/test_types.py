@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 
+from lib.report_types import Support
 from lib.types import (
     Finding,
     InputError,
