@@ -28,8 +28,8 @@ setup: $(VENV)/.stamp-project ## Make .venv with everything in it (minutes the f
 demo: setup ## Serve the models on 127.0.0.1 and try each one: make demo [STUDIES=folder] [PORT=8000]
 	$(VENV)/bin/lesionloop demo --port $(PORT) $(if $(STUDIES),--studies "$(STUDIES)")
 
-test: lint ## Check style and types, then run every test, two files at a time (about 20 minutes on two cores)
-	$(PY) -m pytest -n 2 --dist loadfile --durations=25 $(PYTEST_ARGS)
+test: lint ## Check style and types, then run every test, two files at a time (about half an hour on two cores)
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25 $(PYTEST_ARGS)
 
 lint: setup ## Check style and types only
 	$(PY) -m ruff check .
