@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
+from ..metrics import bootstrap_ci
 from ..report_types import Report, Sentence
 from ..text import Change, Fact, MeasuredLesion, MeasuredStudy
 from .claims import LESION, SAME
@@ -39,7 +41,7 @@ class FactScores:
         sides: Sides stated of lesions that are there.
         wrong_sides: Of these, wrong ones.
         size_errors_mm: Of stated long axes.
-        reports: How many.
+        each: Of every report: stated, right, wanted, told.
     """
 
     stated: int = 0
@@ -49,7 +51,7 @@ class FactScores:
     sides: int = 0
     wrong_sides: int = 0
     size_errors_mm: list[float] = field(default_factory=list)
-    reports: int = 0
+    each: list[tuple[int, int, int, int]] = field(default_factory=list)
 
     @property
     def precision(self) -> float:
@@ -67,18 +69,30 @@ class FactScores:
         total = self.precision + self.recall
         return 2 * self.precision * self.recall / total if total else 0.0
 
+    def f1_interval(self, resamples: int = 2000) -> tuple[float, float] | None:
+        """95 % interval of F1 over the reports; None of a single one."""
+        counts = np.array(self.each)
+
+        def f1(drawn: npt.NDArray[np.intp]) -> float:
+            stated, right, wanted, told = counts[drawn].sum(0)
+            return FactScores(int(stated), int(right), int(wanted), int(told)).f1
+
+        return bootstrap_ci(len(counts), f1, resamples)
+
     @property
     def side_errors(self) -> float:
         """Share of the sides that are wrong."""
         return self.wrong_sides / max(1, self.sides)
 
-    def to_json(self) -> dict[str, float | int | None]:
+    def to_json(self) -> dict[str, float | int | list[float] | None]:
         """Plain JSON values."""
+        interval = self.f1_interval()
         return {
-            "reports": self.reports,
+            "reports": len(self.each),
             "precision": round(self.precision, 4),
             "recall": round(self.recall, 4),
             "f1": round(self.f1, 4),
+            "f1_interval": interval and [round(value, 4) for value in interval],
             "side_errors": round(self.side_errors, 4),
             "sides": self.sides,
             "size_error_mm": round(float(np.median(self.size_errors_mm)), 2) if self.size_errors_mm else None,
@@ -96,12 +110,13 @@ class FactScores:
         true = {one.id: one for one in truth.lesions}
         for (number, attribute, value), right in said.items():
             self._count_lesion(attribute, value, true.get(lesion_of.get(number) or 0), right)
-        self.reports += 1
-        self.stated += len(said)
-        self.right += sum(said.values())
         wanted = set(wanted_parts(truth))
-        self.wanted += len(wanted)
-        self.told += len(wanted & _told(said, lesion_of))
+        counts = len(said), sum(said.values()), len(wanted), len(wanted & _told(said, lesion_of))
+        self.each.append(counts)
+        self.stated, self.right, self.wanted, self.told = (
+            total + count
+            for total, count in zip((self.stated, self.right, self.wanted, self.told), counts, strict=True)
+        )
 
     def _count_lesion(self, attribute: str, value: object, lesion: MeasuredLesion | None, right: bool) -> None:
         if lesion is None:

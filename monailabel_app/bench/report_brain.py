@@ -149,8 +149,10 @@ def brain_table(result: dict[str, Any]) -> Table:
     for column in ("", "precision", "recall", "F1", "side errors", "sides", "size error, mm"):
         table.add_column(column, justify="right" if column else "left")
     for row, one in result["scores"].items():
-        numbers = (f"{one[key]:.3f}" for key in ("precision", "recall", "f1", "side_errors"))
-        table.add_row(row, *numbers, str(one["sides"]), str(one["size_error_mm"]))
+        precision, recall, f1, side_errors = (f"{one[key]:.3f}" for key in ("precision", "recall", "f1", "side_errors"))
+        interval = one["f1_interval"]
+        shown = f1 if interval is None else f"{f1} [{interval[0]:.3f}, {interval[1]:.3f}]"
+        table.add_row(row, precision, recall, shown, side_errors, str(one["sides"]), str(one["size_error_mm"]))
     table.caption = (
         f"sentences {result['support']}; guard {result['guard']}; swapping the image costs {result['swap_cost']:.3f} "
         f"of F1; {result['median_seconds']} s per draft"
