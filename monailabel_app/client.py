@@ -99,15 +99,8 @@ def follow(server: Server, model: str, image_id: str) -> dict[str, Any]:
     Raises:
         InputError: If the server gives no answer; the message is the server's.
     """
-    address = f"{server.url}/followup/{model}/timeline"
-    try:
-        response = server.session.post(address, params={"image": image_id, "use": "model"}, timeout=INFER_LIMIT_S)
-    except requests.RequestException as error:
-        raise lib_module("types").InputError(f"no follow-up: no answer ({error})") from error
-    if not response.ok:
-        raise lib_module("types").InputError(f"no follow-up: HTTP {response.status_code}: {_detail(response)}")
-    timeline: dict[str, Any] = response.json()
-    return timeline
+    params = {"image": image_id, "use": "model"}
+    return _posted(server, f"/followup/{model}/timeline", "follow-up", params=params)
 
 
 def draft_report(server: Server, model: str, image_id: str, indication: str) -> dict[str, Any]:
@@ -122,17 +115,18 @@ def draft_report(server: Server, model: str, image_id: str, indication: str) -> 
     Raises:
         InputError: If the server gives no answer; the message is the server's.
     """
-    params = {"indication": indication, "followup": True, "followup_use": "model"}
+    asked = {"indication": indication, "followup": True, "followup_use": "model"}
+    params, data = {"image": image_id, "output": "json"}, {"params": json.dumps(asked)}
+    return _posted(server, f"/infer/{model}", "draft", params=params, data=data)
+
+
+def _posted(server: Server, path: str, wanted: str, **request: Any) -> dict[str, Any]:
+    """The JSON that a route answers, or an error with the server's words."""
     try:
-        response = server.session.post(
-            f"{server.url}/infer/{model}",
-            params={"image": image_id, "output": "json"},
-            data={"params": json.dumps(params)},
-            timeout=INFER_LIMIT_S,
-        )
+        response = server.session.post(f"{server.url}{path}", timeout=INFER_LIMIT_S, **request)
     except requests.RequestException as error:
-        raise lib_module("types").InputError(f"no draft: no answer ({error})") from error
+        raise lib_module("types").InputError(f"no {wanted}: no answer ({error})") from error
     if not response.ok:
-        raise lib_module("types").InputError(f"no draft: HTTP {response.status_code}: {_detail(response)}")
-    draft: dict[str, Any] = response.json()
-    return draft
+        raise lib_module("types").InputError(f"no {wanted}: HTTP {response.status_code}: {_detail(response)}")
+    answer: dict[str, Any] = response.json()
+    return answer
