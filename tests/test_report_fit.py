@@ -103,8 +103,18 @@ def test_every_study_comes_once_before_any_comes_twice() -> None:
     sampler = ReportSampler(cases, 4, 2, 0, note)
     for _ in range(3):
         assert len(sampler.batch().classes) == 4
-    assert sorted(drawn[:6]) == sorted(drawn[6:]) == sorted(one.study_id for one in cases)
+    assert sorted(drawn[:6]) == sorted(drawn[6:12]) == sorted(one.study_id for one in cases)
     assert len(ReportSampler(cases[:2], 4, 2, 0).batch().classes) == 2
+
+
+def test_a_batch_holds_reports_of_like_length() -> None:
+    """Each pool of 4 x 4 studies has the lengths 1 to 16: a batch has four neighbours, in any order."""
+    cases = [ReportCase(str(n), str(n), report=(9,) * n) for n in range(1, 17)]
+    sampler = ReportSampler(cases, 4, 0, 0)
+    for _ in range(2):
+        longest = [sampler.batch().report.shape[1] - 2 for _ in range(ReportSampler.POOL)]
+        assert sorted(longest) == [4, 8, 12, 16]
+        assert longest != [4, 8, 12, 16]
 
 
 def test_dropped_words_are_unknown_and_their_letters_gone() -> None:
