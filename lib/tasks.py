@@ -19,7 +19,7 @@ from .trainers.classification import ClassificationTrainTask
 from .trainers.lesion import LesionTrainTask
 from .trainers.report_task import ReportTrainTask
 from .types import InputError
-from .versions import VersionStore
+from .weights.versions import VersionStore
 
 INFER_TASKS: dict[str, type[InferTask]] = {
     "segmentation": LesionSegmentation,

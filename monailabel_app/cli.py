@@ -166,7 +166,7 @@ def evaluate(
     config = model_config(model, set_)
     if config.task in ("classification", "report"):
         raise lib_module("types").InputError(f"'{model}' is for {config.task}; `evaluate` judges masks and boxes")
-    result = lib_module("evaluation").evaluate_model(
+    result = lib_module("evaluation.evaluate").evaluate_model(
         config, path, version, studies, device=device, progress=_tell_progress
     )
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -206,7 +206,7 @@ def compare(
     arm: Annotated[list[str] | None, typer.Option(help="NAME=PATTERN: a model trained with several seeds")] = None,
 ) -> None:
     """Compare models on the same studies as a Markdown table; differences are paired by patient."""
-    comparison = lib_module("comparison")
+    comparison = lib_module("evaluation.comparison")
     typer.echo(comparison.comparison_table(comparison.find_arms(files or [], key_values("--arm", arm))), nl=False)
 
 
@@ -225,4 +225,4 @@ def _tell_progress(done: int, total: int, image: str) -> None:
 
 
 def _version_store(model: str, model_dir: Path) -> Any:
-    return lib_module("versions").VersionStore(model_dir, model_config(model), PRETRAINED_DIR)
+    return lib_module("weights.versions").VersionStore(model_dir, model_config(model), PRETRAINED_DIR)

@@ -31,7 +31,7 @@ def model_config(model: str, settings: list[str] | None = None) -> Any:
 def lesion_source(config: Any) -> Any:
     """The lesion model that a report model is written from, with the weights in service (``LesionSource``)."""
     lesions = model_config(config.report.source)
-    versions = lib_module("versions").VersionStore(APP_DIR / "model", lesions, PRETRAINED_DIR)
+    versions = lib_module("weights.versions").VersionStore(APP_DIR / "model", lesions, PRETRAINED_DIR)
     return lib_module("drafting.source").source_of(config, lesions, versions)
 
 

@@ -101,7 +101,7 @@ def set_against_truth(patient: str, views: list[View], days: Iterable[float], an
     true = timeline.findings_at(last)
     truth = drafting.measured_study(true, drafting.brain_box(sequence_of(views[-1])), earlier)
     lesion_of = _same_lesions(true, answer["findings"])
-    report = lib_module("report_types").Report.from_json(answer["report"])
+    report = lib_module("types.report").Report.from_json(answer["report"])
     scores = lib_module("drafting.scores")
     sentences = tuple(
         JudgedSentence(section, sentence.text, sentence.support.value, _judged(sentence, truth, lesion_of))

@@ -102,7 +102,7 @@ def explain_image(config: Any, weights: Path | None, version: str, wanted: Wante
             f"model '{config.name}' has no weights in service yet; train it or name a weights file"
         )
     network = lib_module("registry").build_network(config)
-    lib_module("weights").load_weights(network, weights)
+    lib_module("weights.files").load_weights(network, weights)
     study = lib_module("transforms.load").load_study(wanted.image, config.input, wanted.time_point, wanted.part)
     lib_module("transforms.channels").check_required(study.sequence, config.input)
     answer = _class_answer if config.task == "classification" else _lesion_answer
@@ -113,10 +113,10 @@ def explain_image(config: Any, weights: Path | None, version: str, wanted: Wante
 def _lesion_answer(
     config: Any, network: Any, weights: Path, version: str, study: Any, wanted: Wanted
 ) -> dict[str, Any]:
-    predictor = lib_module("predictor").Predictor(config, network, wanted.device)
+    predictor = lib_module("prediction.predictor").Predictor(config, network, wanted.device)
     prediction = predictor.predict(study.sequence)
-    source = lib_module("types").Source(config.name, version, lib_module("weights").file_sha256(weights))
-    _, findings = lib_module("findings").find_lesions(prediction, study.sequence, config, source)
+    source = lib_module("types").Source(config.name, version, lib_module("weights.files").file_sha256(weights))
+    _, findings = lib_module("findings.lesions").find_lesions(prediction, study.sequence, config, source)
     classes = () if prediction.study is None else zip(config.class_names, prediction.study, strict=True)
     return {
         "classes": {name: float(p) for name, p in classes},
@@ -130,9 +130,9 @@ def _lesion_answer(
 
 def _class_answer(config: Any, network: Any, weights: Path, version: str, study: Any, wanted: Wanted) -> dict[str, Any]:
     calibration = lib_module("classification.calibration").Calibration.from_json(
-        lib_module("weights").read_metadata(weights).get("calibration")
+        lib_module("weights.files").read_metadata(weights).get("calibration")
     )
-    predictor = lib_module("clip_predictor").ClipPredictor(config, network, wanted.device, calibration)
+    predictor = lib_module("prediction.clip_predictor").ClipPredictor(config, network, wanted.device, calibration)
     prediction = predictor.predict(study.sequence)
     label = config.class_names[int(prediction.probabilities.argmax())]
     explanation = lib_module("explain").explain(predictor, study.sequence, (), wanted.method, label)

@@ -13,7 +13,7 @@ from rich.table import Table
 from .truth import HIT_IOU, Answer, Score
 
 if TYPE_CHECKING:
-    from lib.versions import VersionRecord
+    from lib.weights.versions import VersionRecord
 
     from .bench.reading import ReadingBenchmark
     from .demo_followup import FollowUp, TrueLesion

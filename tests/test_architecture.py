@@ -23,13 +23,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 BOTTOM, MIDDLE, UPPER, TOP = range(4)
 LAYERS = {
     "configs": BOTTOM,
-    "network_configs": BOTTOM,
-    "training_configs": BOTTOM,
     "types": BOTTOM,
-    "errors": BOTTOM,
-    "report_types": BOTTOM,
-    "report_configs": BOTTOM,
-    "json_values": BOTTOM,
     "infers": UPPER,
     "trainers": UPPER,
     "activelearning": UPPER,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lib import probes
 from lib.configs import AugmentConfig, NetworkConfig, load_config
+from lib.evaluation import probes
 from lib.metrics import ScoredBoxes, average_precision, match_boxes
 from lib.phantom import head_stack, write_nifti
 from lib.trainers import arms as known

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.candidates import (
+from lib.configs import InferenceConfig, load_config
+from lib.evaluation.candidates import (
     faint_mask,
     mask_lesions,
     predicted_frame_boxes,
@@ -14,10 +15,9 @@ from lib.candidates import (
     true_frame_boxes,
     true_lesions,
 )
-from lib.configs import InferenceConfig, load_config
-from lib.findings import find_lesions
+from lib.findings.lesions import find_lesions
 from lib.phantom import head_stack
-from lib.predictor import FrameBox, Prediction
+from lib.prediction.predictor import FrameBox, Prediction
 from lib.transforms.geometry import VolumeGeometry
 from lib.types import Sequence, SequenceKind, Source
 

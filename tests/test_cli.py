@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from lib.configs import load_configs
 from lib.registry import build_network
 from lib.types import InputError
-from lib.versions import VersionStore
+from lib.weights.versions import VersionStore
 from monailabel_app.cli import app, main
 from monailabel_app.process import free_port
 from monailabel_app.roots import CONFIGS_DIR, PRETRAINED_DIR, ROOT

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lib.configs import ModelConfig, load_config, load_configs, override
-from lib.predictor import Predictor
+from lib.prediction.predictor import Predictor
 from lib.registry import build_network
 from lib.trainers.cases import Case
 from lib.trainers.fit import fit

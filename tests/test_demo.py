@@ -26,7 +26,7 @@ from lib.followup import recist_response
 from lib.phantom import head_stack, head_visits, write_dicom, write_nifti
 from lib.registry import build_network
 from lib.types import InputError
-from lib.versions import VersionStore
+from lib.weights.versions import VersionStore
 from monailabel_app.demo import _config, _views
 from monailabel_app.demo_followup import in_words, patients_with_visits, set_against, true_timeline
 from monailabel_app.followup_pictures import draw_followup

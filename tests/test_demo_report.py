@@ -11,8 +11,8 @@ from rich.console import Console
 
 from lib.drafting.measured import brain_box, measured_study
 from lib.phantom import head_visits, write_nifti
-from lib.report_types import Report, Sentence, Support
 from lib.text import MeasuredLesion, Side
+from lib.types.report import Report, Sentence, Support
 from monailabel_app.demo import _config
 from monailabel_app.demo_followup import sequence_of, true_timeline
 from monailabel_app.demo_report import JudgedReport, set_against_truth

@@ -10,17 +10,17 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from lib.comparison import comparison_table, find_arms, load_arm
 from lib.configs import NetworkConfig, load_config
-from lib.evaluation import evaluate_model, evaluate_study, score_case, summarise
-from lib.findings import find_lesions
+from lib.evaluation.comparison import comparison_table, find_arms, load_arm
+from lib.evaluation.evaluate import evaluate_model, evaluate_study, score_case, summarise
+from lib.findings.lesions import find_lesions
 from lib.phantom import head_stack, write_nifti
-from lib.predictor import FrameBox, Prediction, Predictor
+from lib.prediction.predictor import FrameBox, Prediction, Predictor
 from lib.registry import build_network
 from lib.studies import CaseRef, find_labelled, patient_of
 from lib.transforms.geometry import VolumeGeometry
 from lib.types import InputError, Sequence, SequenceKind, Source
-from lib.weights import save_weights
+from lib.weights.files import save_weights
 from monailabel_app.cli import app
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lib.evaluation.evaluate.classes import CaseClasses, ClassedLesion, case_classes, class_summary
 
 from lib.configs import InferenceConfig, InputConfig, ModelConfig, NetworkConfig
-from lib.evaluation import evaluate_model
-from lib.evaluation_classes import CaseClasses, ClassedLesion, case_classes, class_summary
+from lib.evaluation.evaluate import evaluate_model
 from lib.metrics import ScoredBoxes
 from lib.phantom import CHEST_LABELS, chest_stack, write_nifti
 from lib.registry import build_network
 from lib.types import Finding
-from lib.weights import save_weights
+from lib.weights.files import save_weights
 
 NAMES = ("a", "b", "c")
 FEW = 40

@@ -19,7 +19,6 @@ from scipy.stats import spearmanr
 from torch import nn
 from typer.testing import CliRunner
 
-from lib.clip_predictor import ClipPredictor
 from lib.configs import (
     FrameRecurrenceConfig,
     FusionConfig,
@@ -33,19 +32,20 @@ from lib.configs import (
 from lib.explain import METHODS, MOST_FINDINGS, Explanation, Heatmap, explain, write_heatmap
 from lib.explain.explainer import HiResCam
 from lib.explain.targets import box_target, boxes_on_network, class_target, mask_target, study_target
-from lib.findings import find_lesions
+from lib.findings.lesions import find_lesions
 from lib.infers.classification import Classification
 from lib.infers.lesion import LesionSegmentation
 from lib.networks.heads import BoxMaps
 from lib.networks.lesion_net import LesionOutput
 from lib.phantom import head_stack, write_dicom, write_nifti
-from lib.predictor import Predictor
+from lib.prediction.clip_predictor import ClipPredictor
+from lib.prediction.predictor import Predictor
 from lib.registry import build_network
 from lib.transforms.geometry import RAS_TO_LPS, VolumeGeometry
 from lib.transforms.prepare import FrameGrid, prepare
 from lib.types import Finding, InputError, Sequence, SequenceKind, Source
-from lib.versions import VersionStore
-from lib.weights import load_weights, save_weights
+from lib.weights.files import load_weights, save_weights
+from lib.weights.versions import VersionStore
 from monailabel_app.cli import app
 from monailabel_app.explain import Wanted, run_explain
 from monailabel_app.explain_pictures import MOST_FRAMES, frames_with_evidence

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from lib.configs import load_config
-from lib.findings import MAX_COMPONENTS, find_lesions
+from lib.findings.lesions import MAX_COMPONENTS, find_lesions
 from lib.phantom import head_stack
-from lib.predictor import FrameBox, Prediction
+from lib.prediction.predictor import FrameBox, Prediction
 from lib.transforms.geometry import VolumeGeometry
 from lib.types import Sequence, SequenceKind, Source
 

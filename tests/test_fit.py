@@ -33,7 +33,7 @@ from lib.trainers.progress import EpochReport, decision
 from lib.trainers.schedule import one_cycle
 from lib.trainers.scoring import case_dices, score_name, validation_score
 from lib.types import InputError
-from lib.weights import load_weights, read_metadata
+from lib.weights.files import load_weights, read_metadata
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

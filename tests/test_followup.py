@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from lib.findings.measure import measure_mask
 from lib.followup import Change, VisitFindings, compare_visits, findings_of_answer, findings_of_mask, shown_stack
 from lib.followup.growth import Size, displacement_words, growth_of, sizes_of
-from lib.measure import measure_mask
 from lib.phantom import PhantomStack, head_visits
-from lib.registration import register, resample_to
 from lib.transforms.frame_masks import mask_document
+from lib.transforms.registration import register, resample_to
 from lib.transforms.shown import shown_frames
 from lib.types import Box, Finding, InputError, Sequence, SequenceKind, Source, VolumeSeries
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from lib.findings.measure import measure_mask
 from lib.followup import Beginning, Change, Ending, Response, VisitFindings, follow_visits, recist_response, trend_of
 from lib.followup.growth import Size
 from lib.followup.spread import SIDES
-from lib.measure import measure_mask
 from lib.phantom import head_visits
-from lib.registration import resample_to
+from lib.transforms.registration import resample_to
 from lib.types import Box, Finding, InputError, Sequence, SequenceKind
 
 SHAPE = (20, 60, 60)

@@ -27,8 +27,8 @@ from lib.networks.lesion_net import LesionOutput
 from lib.registry import NETWORKS, build_network
 from lib.transforms.geometry import VolumeGeometry
 from lib.types import InputError
-from lib.versions import VersionStore
-from lib.weights import file_sha256, save_weights
+from lib.weights.files import file_sha256, save_weights
+from lib.weights.versions import VersionStore
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 TASKS = {"segmentation": LesionSegmentation, "detection": LesionDetection}

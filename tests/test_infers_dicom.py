@@ -14,7 +14,7 @@ from lib.dicom.write import Subject, write_mr_series, write_us_multiframe
 from lib.infers.lesion import LesionDetection, LesionSegmentation
 from lib.phantom import head_stack, write_dicom, write_nifti
 from lib.types import Box, InputError
-from lib.versions import VersionStore
+from lib.weights.versions import VersionStore
 
 ROOT = Path(__file__).parents[1]
 TASKS = {"segmentation": LesionSegmentation, "detection": LesionDetection}

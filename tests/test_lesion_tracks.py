@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from lib.findings import find_lesions
-from lib.lesion_tracks import Outline, tracks_of, with_tracks
+from lib.findings.lesions import find_lesions
 from lib.phantom import cine
-from lib.predictor import FrameBox, Prediction
+from lib.prediction.predictor import FrameBox, Prediction
 from lib.tracking import TrackEventKind, part_events
+from lib.tracking.lesion_tracks import Outline, tracks_of, with_tracks
 from lib.types import Finding, Sequence, SequenceKind, Source
 from tests.test_findings import boxes_by_frame, config_for, prediction_of, sequence_of
 

@@ -20,7 +20,7 @@ from lib.trainers.folders import train_on_folders
 from lib.trainers.lesion_classes import lesion_calibration
 from lib.trainers.phantoms import as_labels, phantom_cases
 from lib.types import InputError
-from lib.weights import read_metadata, read_weights, save_weights
+from lib.weights.files import read_metadata, read_weights, save_weights
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SMALL = NetworkConfig(channels=(8, 8, 8), norm_groups=4, boxes=False)

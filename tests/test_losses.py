@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lib.losses import center_focal_loss, masked_bce, pair_giou_loss, sequence_dice_loss
+from lib.losses.lesion import center_focal_loss, masked_bce, pair_giou_loss, sequence_dice_loss
 from lib.networks.heads import BoxHead, BoxMaps, MaskHead, PresenceHead, StudyHead
 
 HALF = torch.tensor([[True, True, False]])

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from lib.measure import axes_mm, measure_boxes, measure_mask
+from lib.findings.measure import axes_mm, measure_boxes, measure_mask
 from lib.types import Measurement
 
 

@@ -21,7 +21,7 @@ from lib.configs import (
     TrainingConfig,
 )
 from lib.infers.lesion import LesionSegmentation
-from lib.predictor import Predictor
+from lib.prediction.predictor import Predictor
 from lib.registry import build_network
 from lib.studies import CaseRef
 from lib.trainers.cases import Case, WindowSampler, load_cases
@@ -29,8 +29,8 @@ from lib.trainers.fit import fit
 from lib.trainers.scoring import case_dices
 from lib.transforms.prepare import prepare
 from lib.types import Sequence, SequenceKind
-from lib.versions import VersionStore
-from lib.weights import save_weights
+from lib.weights.files import save_weights
+from lib.weights.versions import VersionStore
 
 CHANNELS = ("t1", "flair", "t1ce")
 

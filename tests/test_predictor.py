@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lib.configs import FrameRecurrenceConfig, InferenceConfig, InputConfig, ModelConfig, NetworkConfig
 from lib.networks.heads import BoxHead, BoxMaps
 from lib.networks.lesion_net import LesionNet, LesionOutput
-from lib.predictor import Predictor, frame_windows
+from lib.prediction.predictor import Predictor, frame_windows
 from lib.transforms.prepare import prepare
 from lib.transforms.targets import build_targets, component_boxes
 from lib.types import Sequence, SequenceKind

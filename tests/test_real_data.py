@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from lib.configs import load_config
-from lib.evaluation import evaluate_study
-from lib.predictor import Predictor
+from lib.evaluation.evaluate import evaluate_study
+from lib.prediction.predictor import Predictor
 from lib.registry import build_network
 from lib.studies import find_labelled
-from lib.weights import load_weights
+from lib.weights.files import load_weights
 from monailabel_app.roots import CONFIGS_DIR, PRETRAINED_DIR
 
 

@@ -8,8 +8,8 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from lib.phantom import PhantomStack, head_visits
-from lib.registration import register, resample_to
 from lib.transforms.geometry import VolumeGeometry
+from lib.transforms.registration import register, resample_to
 from lib.types import InputError, Sequence, SequenceKind
 from lib.volumes.read import read_image_file
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lib.configs import load_config, override
-from lib.report_losses import UNKNOWN_CLASS
+from lib.losses.report import UNKNOWN_CLASS
 from lib.text.indiana import CodedReport
 from lib.trainers import report_chest as chest
 from lib.trainers.report_notes import CLASSES, ChestNote, load_image, note_folds, read_notes, shifted, split_note

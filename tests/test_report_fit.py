@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from lib.configs import TrainingConfig
-from lib.networks.report_net import ReportNet
-from lib.report_configs import (
+from lib.configs.report import (
     BEGIN,
     END,
     PAD,
@@ -21,6 +20,7 @@ from lib.report_configs import (
     ReportNetConfig,
     TextEncoderConfig,
 )
+from lib.networks.report_net import ReportNet
 from lib.text import Vocabulary
 from lib.trainers.report_cases import ReportCase, ReportSampler, collate, drop_words, read_text
 from lib.trainers.report_fit import ReportObjective, fit_report, probabilities, write_reports

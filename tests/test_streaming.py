@@ -23,12 +23,12 @@ from lib.configs import (
     NetworkConfig,
     override,
 )
-from lib.findings import lesions_from_boxes, outlined_lesions
+from lib.findings.lesions import lesions_from_boxes, outlined_lesions
 from lib.phantom.cine import cine
-from lib.predictor import FrameBox, Prediction, Predictor
+from lib.prediction.predictor import FrameBox, Prediction, Predictor
+from lib.prediction.stream_input import MAX_FRAME_BYTES, StreamInput, StreamPreparation, stream_input
+from lib.prediction.streaming import MAX_LESIONS_PER_FRAME, FrameStream
 from lib.registry import build_network
-from lib.stream_input import MAX_FRAME_BYTES, StreamInput, StreamPreparation, stream_input
-from lib.streaming import MAX_LESIONS_PER_FRAME, FrameStream
 from lib.transforms.prepare import in_range, resample
 from lib.types import Finding, InputError, Sequence, SequenceKind, Source
 from monailabel_app.bench.streaming import benchmark_stream

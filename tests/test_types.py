@@ -4,7 +4,6 @@ import json
 import numpy as np
 import pytest
 
-from lib.report_types import Support
 from lib.types import (
     Finding,
     InputError,
@@ -17,6 +16,7 @@ from lib.types import (
     Source,
     VolumeSeries,
 )
+from lib.types.report import Support
 
 FINDING = Finding(
     id=3,

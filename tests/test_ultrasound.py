@@ -14,7 +14,7 @@ from lib.trainers.clips import Clip
 from lib.trainers.crossval import Arm, ArmRuns, patient_folds, run_arm
 from lib.trainers.crossval_scores import conformal_scores, f1_difference, score_arm
 from lib.types import InputError
-from lib.weights import read_metadata
+from lib.weights.files import read_metadata
 from monailabel_app.bench import ultrasound
 
 ROOT = Path(__file__).resolve().parents[1]

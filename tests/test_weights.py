@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lib.types import InputError
-from lib.weights import file_sha256, load_weights, read_metadata, save_weights
+from lib.weights.files import file_sha256, load_weights, read_metadata, save_weights
 
 
 def network(width: int = 3) -> nn.Module:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from ..types import InputError
-from ..weights import read_weights
+from ..weights.files import read_weights
 
 PREFIX = "encoder."
 

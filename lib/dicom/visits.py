@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ..registration import Registration, register, resample_to
+from ..transforms.registration import Registration, register, resample_to
 from ..types import FloatArray, InputError, Sequence, SequenceKind, VolumeSeries
 from .types import DicomSeries, SeriesFacts
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from ..report_types import Support
 from ..text import BRAIN_MR, Change, Fact, Lexicon, MeasuredLesion, MeasuredStudy, Side, label_sentence, tokenize
 from ..text.changes import changes_in
+from ..types.report import Support
 from .measured import by_size
 from .numbers import ROUNDED_ML, ROUNDED_MM, ROUNDED_PERCENT, agrees, all_same, listed, shown_mm, stray_number
 from .opinions import Opinion

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ..report_types import Support
 from ..text import Change, Fact, GrammarSentence
 from ..text.grammar import FINDINGS, IMPRESSION
+from ..types.report import Support
 from .claims import Checked, Scene, check_sentence
 from .measured import described
 from .restate import change_sentence, count_sentence, lesion_sentence, overall_sentence, restated

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..metrics import bootstrap_ci
-from ..report_types import Report, Sentence
 from ..text import Change, Fact, MeasuredLesion, MeasuredStudy
+from ..types.report import Report, Sentence
 from .claims import LESION, SAME
 from .measured import by_size
 

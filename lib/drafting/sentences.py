@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..report_types import Alternative, Sentence, Support
 from ..types import Finding
+from ..types.report import Alternative, Sentence, Support
 from .guard import Guarded
 
 LEAST_SHOWN = 0.005

@@ -13,18 +13,18 @@ import numpy.typing as npt
 import torch
 
 from ..configs import ModelConfig
-from ..findings import OutlinedLesion, lesions_from_boxes, outlined_lesions
+from ..findings.lesions import OutlinedLesion, lesions_from_boxes, outlined_lesions
 from ..followup.lesions import VisitFindings
 from ..networks.lesion_net import POOLED_LEVELS, LesionNet, embed_frames
-from ..predictor import Prediction, Predictor, frame_windows
+from ..prediction.predictor import Prediction, Predictor, frame_windows
 from ..transforms.prepare import prepare
 from ..types import Box3d, FloatArray, InputError, Sequence, Source
-from ..weights import file_sha256
+from ..weights.files import file_sha256
 from .measured import brain_box
 
 
 class Weights(Protocol):
-    """Knows which weights are in service; see :class:`lib.versions.VersionStore`."""
+    """Knows which weights are in service; see :class:`lib.weights.versions.VersionStore`."""
 
     def current(self) -> tuple[Path | None, str]:
         """Path of the safetensors file and its version; (None, "") when there are none yet."""

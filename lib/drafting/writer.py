@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from ..configs import ModelConfig, ReportConfig
 from ..networks.report_net import ReportInputs, ReportNet, ReportOutput
-from ..report_types import Report, Sentence, Support
 from ..text import BRAIN_MR, CHEST, Lexicon, MeasuredStudy, Slot, Vocabulary
 from ..text.tokens import DISEASE
 from ..types import Finding, FloatArray, InputError, Source
-from ..weights import read_metadata
+from ..types.report import Report, Sentence, Support
+from ..weights.files import read_metadata
 from .claims import Scene
 from .evidence import said_by
 from .guard import Guarded, Intervention, guard

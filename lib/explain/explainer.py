@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from ..configs import ModelConfig
 from ..networks.clip_net import ClipNet
 from ..networks.lesion_net import LesionNet
-from ..predictor import frame_windows
+from ..prediction.predictor import frame_windows
 from ..transforms.prepare import FrameGrid, prepare
 from ..types import Box, Finding, FloatArray, InputError, Sequence
 from .heatmaps import Explanation, Heatmap
@@ -56,7 +56,7 @@ DEFAULT_METHOD = "hirescam"
 
 
 class Model(Protocol):
-    """What is explained: a :class:`lib.predictor.Predictor` or a :class:`lib.clip_predictor.ClipPredictor`."""
+    """What is explained: a predictor of :mod:`lib.prediction`, of stacks or of clips."""
 
     @property
     def config(self) -> ModelConfig:

@@ -31,7 +31,7 @@ def study_target(output: LesionOutput) -> Tensor:
     Its gradient with respect to a frame's logit is the frame's presence: a frame that holds nothing adds nothing,
     whatever the gradient there, and a frame that surely holds a lesion counts in full (the gradient of the presence
     itself would vanish there). Without a presence head the highest mask logit of a frame stands for it, as in
-    :class:`lib.predictor.Prediction`.
+    :class:`lib.prediction.predictor.Prediction`.
     """
     logits = output.mask_logits.amax((2, 3, 4)) if output.presence_logits is None else output.presence_logits
     return softplus(logits.float()).sum()

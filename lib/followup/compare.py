@@ -24,7 +24,7 @@ from .growth import Growth, displacement_words, growth_of
 from .lesions import Lesion, VisitFindings, Way, frame_step_mm, lesions_at, shares_of
 
 REGISTRATION_ERROR_MM = 2.0
-"""Three times the error that was measured on real heads (0.65 mm, see :mod:`lib.registration`), for other scanners."""
+"""Three times what :mod:`lib.transforms.registration` was off by on real heads (0.65 mm), for other scanners."""
 MIN_SHARE = 0.1
 """Part of the smaller lesion that lies in the other from which on the two overlap; less is a border that touches."""
 PART_SHARE = 0.3

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from ..registration import frame_indices, frame_origins
+from ..transforms.registration import frame_indices, frame_origins
 from ..types import Box, Finding, FloatArray, Sequence
 from .growth import BoolArray, Size, sizes_of
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..registration import frame_origins
+from ..transforms.registration import frame_origins
 from ..types import FloatArray, Sequence
 from .growth import DIRECTIONS, displacement_words
 from .lesions import Lesion

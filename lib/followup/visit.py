@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..configs import InferenceConfig, ModelConfig
-from ..findings import outlined_lesions
-from ..predictor import Prediction
+from ..findings.lesions import outlined_lesions
+from ..prediction.predictor import Prediction
 from ..transforms.shown import shown_frames
 from ..types import Finding, InputError, Sequence, SequenceKind, Source, VolumeSeries
 from .lesions import VisitFindings

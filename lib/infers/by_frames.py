@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..findings import OutlinedLesion
-from ..lesion_tracks import Outline as TrackOutline
-from ..lesion_tracks import tracks_of
+from ..findings.lesions import OutlinedLesion
+from ..tracking.lesion_tracks import Outline as TrackOutline
+from ..tracking.lesion_tracks import tracks_of
 from ..transforms.frame_masks import Outline, outlines_document
 from ..transforms.load import Study
 from ..transforms.shown import findings_on, region_on

@@ -13,14 +13,14 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 from torch import nn
 
 from ..classification.calibration import Calibration
-from ..clip_predictor import ClipPrediction, ClipPredictor
 from ..configs import ModelConfig
 from ..networks.clip_net import ClipNet
+from ..prediction.clip_predictor import ClipPrediction, ClipPredictor
 from ..transforms.channels import check_required
 from ..transforms.load import load_study, misfit
 from ..transforms.orient import off_in_files
 from ..types import FloatArray, InputError, Sequence, Source
-from ..weights import read_metadata
+from ..weights.files import read_metadata
 from .explained import explained
 from .predictors import PredictorCache, Stopwatch
 from .requests import Request, flag, requested_device, whole_number

@@ -19,11 +19,11 @@ import torch
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from ..configs import ModelConfig
-from ..findings import OutlinedLesion, labelmap_of, lesions_from_boxes, outlined_lesions
-from ..lesion_tracks import with_tracks
+from ..findings.lesions import OutlinedLesion, labelmap_of, lesions_from_boxes, outlined_lesions
 from ..networks.streaming import streaming_obstacles
-from ..predictor import Prediction, Predictor
-from ..streaming import FrameStream
+from ..prediction.predictor import Prediction, Predictor
+from ..prediction.streaming import FrameStream
+from ..tracking.lesion_tracks import with_tracks
 from ..transforms.channels import check_required
 from ..transforms.geometry import VolumeGeometry, affine_spacing_mm
 from ..transforms.load import load_study, misfit

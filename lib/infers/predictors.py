@@ -15,9 +15,9 @@ from torch import nn
 
 from ..classification.calibration import Calibration
 from ..configs import ModelConfig
-from ..predictor import Predictor
+from ..prediction.predictor import Predictor
 from ..registry import build_network
-from ..weights import load_weights, read_metadata
+from ..weights.files import load_weights, read_metadata
 
 P = TypeVar("P")
 

@@ -45,7 +45,7 @@ class ReportDrafting(ServedModel):
 
     An answer's parameters are
 
-    - ``report``: the draft as :meth:`lib.report_types.Report.to_json` writes it, without a version, to be saved with
+    - ``report``: the draft as :meth:`lib.types.report.Report.to_json` writes it, without a version, to be saved with
       ``PUT /reports/{image}``; its frames are those that viewers show,
     - ``findings``: what it was written of,
     - ``guard``: what the checks did not let through or added, with the reason,

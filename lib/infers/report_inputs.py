@@ -15,7 +15,7 @@ from ..drafting.earlier import EarlierVisit
 from ..drafting.measured import measured_study
 from ..drafting.source import LesionSource, SourceView, check_features, view_study
 from ..drafting.writer import ClinicalText, StudyToReport
-from ..predictor import Predictor
+from ..prediction.predictor import Predictor
 from ..text import mask_diseases
 from ..transforms.load import Study, load_study
 from ..transforms.radiograph import radiograph_of

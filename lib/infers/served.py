@@ -12,13 +12,13 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask
 
 from ..configs import ModelConfig
 from ..types import InputError, Source
-from ..weights import file_sha256
+from ..weights.files import file_sha256
 
 logger = logging.getLogger(__name__)
 
 
 class Weights(Protocol):
-    """Knows which weights are in service; see :class:`lib.versions.VersionStore`."""
+    """Knows which weights are in service; see :class:`lib.weights.versions.VersionStore`."""
 
     def current(self) -> tuple[Path | None, str]:
         """Path of the safetensors file and its version; (None, "") when there are none yet."""

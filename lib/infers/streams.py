@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..configs import ModelConfig
-from ..predictor import Predictor
-from ..stream_input import stream_input
-from ..streaming import FrameStream, require_streaming
+from ..prediction.predictor import Predictor
+from ..prediction.stream_input import stream_input
+from ..prediction.streaming import FrameStream, require_streaming
 from ..types import Source
 from .predictors import PredictorCache
 from .requests import Request, requested_device, thresholds
@@ -26,7 +26,7 @@ def open_stream(
         model: The model.
         predictors: Its networks.
         weights: The weights in service.
-        request: What :class:`lib.stream_input.StreamInput` names, and :data:`MODEL_KEYS`.
+        request: What :class:`lib.prediction.stream_input.StreamInput` names, and :data:`MODEL_KEYS`.
 
     Raises:
         InputError: If the model is not forward-only, or a value of the request cannot be used.

@@ -19,7 +19,7 @@ from typing import Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
-from ..report_configs import BEGIN, END, BeamConfig
+from ..configs.report import BEGIN, END, BeamConfig
 
 
 class Selectable(Protocol):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..losses import (
+from ..losses.lesion import (
     center_focal_loss,
     class_focal_loss,
     logit_adjusted_loss,

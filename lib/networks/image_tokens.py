@@ -15,7 +15,7 @@ import torch
 from monai.networks.blocks.feature_pyramid_network import FeaturePyramidNetwork
 from torch import Tensor, nn
 
-from ..report_configs import ImageTokensConfig
+from ..configs.report import ImageTokensConfig
 from .attention import build_attention
 from .encoder import FrameEncoder
 from .memory import Memory

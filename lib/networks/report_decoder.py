@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from ..configs import AttentionName
-from ..report_configs import ReportDecoderConfig
+from ..configs.report import ReportDecoderConfig
 from .memory import Memory, masked_softmax, weighted_sum
 from .text_encoder import WordEmbedding
 

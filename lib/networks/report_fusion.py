@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ..report_configs import ReportFusionConfig
+from ..configs.report import ReportFusionConfig
 from .memory import Memory, masked_softmax
 
 

@@ -6,7 +6,7 @@
     clinical text --> words (BiLSTM) -'                '-> decoder <- prompt
     measured lesions ------------------------------------> decoder -> report
 
-Every arm of the ablation is this network with parts switched off (:func:`lib.report_configs.report_twin`).
+Every arm of the ablation is this network with parts switched off (:func:`lib.configs.report.report_twin`).
 
 References:
     Xu et al. Show, attend and tell. ICML 2015. Jing, Xie, Xing. On the automatic generation of medical imaging
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ..report_configs import PAD, BeamConfig, ReportDecoderConfig, ReportHeadsConfig, ReportNetConfig
+from ..configs.report import PAD, BeamConfig, ReportDecoderConfig, ReportHeadsConfig, ReportNetConfig
 from ..types import InputError
 from .attention import MeanPooling
 from .beam import Hypothesis, beam_search

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..report_configs import PAD, TextEncoderConfig
+from ..configs.report import PAD, TextEncoderConfig
 from .attention import build_attention
 from .memory import Memory
 

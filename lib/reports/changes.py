@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
-from ..report_types import Report, Texts
+from ..types.report import Report, Texts
 from .versions import texts_of, with_ids
 
 _WORD = re.compile(r"\s*(?:\w+(?:[.,'\u2019/-]\w+)*|[^\w\s])")

@@ -15,8 +15,8 @@ from html import escape
 from typing import Any
 
 from ..dicom.sr.concepts import MEASUREMENTS, unit_code
-from ..report_types import Report, ReportStatus
 from ..types import Finding
+from ..types.report import Report, ReportStatus
 from .text import conclusion, plain_text
 
 LOINC, SNOMED, UCUM = "http://loinc.org", "http://snomed.info/sct", "http://unitsofmeasure.org"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ..report_types import Report, ReportStatus
 from ..types import InputError
+from ..types.report import Report, ReportStatus
 from .changes import ReportChange, change_from_draft
 from .versions import ReportConflict, check_follows
 

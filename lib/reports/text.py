@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ..report_types import Report, ReportStatus
+from ..types.report import Report, ReportStatus
 
 SECTIONS = ("impression", "findings")
 """Where the conclusion stands, the best place first."""

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ..report_types import Decision, Report, ReportStatus, Sentence, Support, Texts
 from ..types import InputError
+from ..types.report import Decision, Report, ReportStatus, Sentence, Support, Texts
 
 
 class ReportConflict(InputError):

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from ..errors import InputError
+from ..types.errors import InputError
 
 
 class Side(StrEnum):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..errors import InputError
+from ..types.errors import InputError
 from .facts import Change, Fact, Side
 from .measures import NUMBER_WORDS
 from .phrases import HAS_CHANGED, LOBES, NAMES, PHRASES, PLACES, Kind

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
+from ..types.errors import InputError
 from .facts import Fact
 from .labeller import label_text
 from .lexicon_chest import CHEST

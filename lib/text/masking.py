@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from ..errors import InputError
+from ..types.errors import InputError
 from .tokens import DISEASE
 
 DISEASES: dict[str, tuple[str, ...]] = {

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..errors import InputError
+from ..types.errors import InputError
 from .measures import COUNT_WORDS, NUMBER, Quantity, factor_of, measures_in, unit_pattern
 
 DISEASE = "<disease>"

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from ..errors import InputError
+from ..types.errors import InputError
 from .tokens import DISEASE, GLUED, SLOTS, SlotValue, Tokenized, detokenize, tokenize
 
 PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
 SPECIALS = (PAD, UNK, BOS, EOS, *SLOTS, DISEASE, *GLUED)
-"""Tokens of every vocabulary, in this order from id 0; the first four are those of ``lib.report_configs``."""
+"""Tokens of every vocabulary, in this order from id 0; the first four are those of ``lib.configs.report``."""
 NGRAM_SIZES = (3, 4, 5)
 
 

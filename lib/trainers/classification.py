@@ -16,8 +16,8 @@ from ..networks.clip_net import ClipNet
 from ..registry import build_network
 from ..studies import patient_of
 from ..types import InputError
-from ..versions import VersionRecord
-from ..weights import load_weights
+from ..weights.files import load_weights
+from ..weights.versions import VersionRecord
 from .cases import split_by_patient
 from .clips import Clip, load_clips
 from .fit_clips import MACRO_F1, ClipFitResult, calibration_of, clip_logits, fit_clips, macro_f1

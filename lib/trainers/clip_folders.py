@@ -16,7 +16,7 @@ from ..classification.transfer import load_encoder
 from ..configs import ModelConfig
 from ..networks.clip_net import ClipNet
 from ..registry import build_network
-from ..weights import load_weights, save_weights
+from ..weights.files import load_weights, save_weights
 from .cases import split_by_patient
 from .clips import Clip, load_clips
 from .fit_clips import MACRO_F1, ClipFitResult, calibration_of, clip_logits, fit_clips, fit_prototypes, macro_f1

@@ -19,10 +19,10 @@ from torchmetrics.functional.classification import multiclass_f1_score
 
 from ..classification.calibration import Calibration, calibrate
 from ..classification.prototypes import class_prototypes, write_prototypes
-from ..clip_predictor import ClipPredictor
 from ..configs import ClassificationConfig, ModelConfig
-from ..losses import class_focal_loss, logit_adjusted_loss
+from ..losses.lesion import class_focal_loss, logit_adjusted_loss
 from ..networks.clip_net import ClipNet
+from ..prediction.clip_predictor import ClipPredictor
 from ..types import FloatArray, InputError
 from .clips import Clip, ClipSampler, true_classes
 from .progress import EpochReport

@@ -16,7 +16,7 @@ from ..configs import ModelConfig
 from ..registry import build_network
 from ..studies import find_labelled
 from ..types import InputError
-from ..weights import load_weights, save_weights
+from ..weights.files import load_weights, save_weights
 from .cases import Case, load_cases, split_by_patient
 from .fit import FitResult, fit
 from .lesion_classes import lesion_calibration

@@ -15,8 +15,8 @@ from ..networks.lesion_net import LesionNet
 from ..registry import build_network
 from ..studies import CaseRef, patient_of
 from ..types import InputError
-from ..versions import VersionRecord
-from ..weights import load_weights
+from ..weights.files import load_weights
+from ..weights.versions import VersionRecord
 from .cases import Case, load_cases, split_by_patient
 from .fit import FitResult, fit
 from .lesion_classes import lesion_calibration

@@ -12,7 +12,7 @@ from torch import nn
 from ..classification.calibration import calibrate
 from ..classification.lesions import found_lesions
 from ..configs import ModelConfig
-from ..predictor import Predictor
+from ..prediction.predictor import Predictor
 from .cases import Case
 
 

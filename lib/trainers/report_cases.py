@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..configs.report import BEGIN, END, PAD, UNKNOWN
+from ..losses.report import UNKNOWN_CLASS
 from ..networks.report_net import ReportInputs
-from ..report_configs import BEGIN, END, PAD, UNKNOWN
-from ..report_losses import UNKNOWN_CLASS
 from ..text.vocabulary import Vocabulary
 from ..types import FloatArray, InputError
 
@@ -32,7 +32,7 @@ class ReportCase:
         lesions: Measurement vectors, (M, L); None for a model that is told of no lesions.
         report: Ids of the report, without begin and end; empty where there is none to learn.
         findings: Whether each is there, (F,), 0..1, NaN where it is not known; None for none known.
-        study_class: Index of its class, or :data:`~lib.report_losses.UNKNOWN_CLASS`.
+        study_class: Index of its class, or :data:`~lib.losses.report.UNKNOWN_CLASS`.
     """
 
     study_id: str

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ..configs import ModelConfig, ReportConfig
+from ..configs.report import TwinName, report_twin
 from ..networks.report_net import ReportNet
-from ..report_configs import TwinName, report_twin
 from ..text.indiana import CodedReport
 from ..text.vocabulary import Vocabulary
 from ..types import FloatArray
@@ -177,7 +177,7 @@ def fit_arm(
 
     Args:
         config: The full model.
-        name: See :func:`lib.report_configs.report_twin`.
+        name: See :func:`lib.configs.report.report_twin`.
         train: Notes of the training folds.
         vocabulary: Of the training folds.
         seed: Of the weights and the order.

@@ -21,11 +21,11 @@ from torch import Tensor
 from ..configs import ModelConfig
 from ..drafting.opinions import FindingThresholds, fit_thresholds
 from ..drafting.writer import THRESHOLDS_KEY, VOCABULARY_KEY
-from ..report_losses import UNKNOWN_CLASS
+from ..losses.report import UNKNOWN_CLASS
 from ..text import Vocabulary
 from ..text.indiana import CodedReport, read_reports
 from ..types import FloatArray, InputError
-from ..weights import save_weights
+from ..weights.files import save_weights
 from .report_chest import (
     ChestArm,
     add_words,

@@ -11,9 +11,9 @@ import torch
 
 from ..drafting.sections import report_tokens
 from ..networks.report_net import ReportNet
-from ..report_types import Report
 from ..reports.stored import TrainingReport
 from ..text import Lexicon, Vocabulary, label_sentence
+from ..types.report import Report
 from .report_cases import ReportCase
 from .report_studies import ReportStudy
 from .report_writing import BrainWriting

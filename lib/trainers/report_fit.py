@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ..configs import TrainingConfig
+from ..configs.report import PAD, BeamConfig
+from ..losses.report import class_loss, coverage_loss, findings_loss, token_loss
 from ..networks.beam import Hypothesis
 from ..networks.report_net import ReportInputs, ReportNet, ReportOutput
-from ..report_configs import PAD, BeamConfig
-from ..report_losses import class_loss, coverage_loss, findings_loss, token_loss
 from ..types import FloatArray, InputError
 from .progress import EpochReport
 from .report_cases import Change, ReportBatch, ReportCase, ReportSampler, collate, drop_words

@@ -19,12 +19,12 @@ from ..drafting.source import LesionSource
 from ..drafting.writer import THRESHOLDS_KEY, VOCABULARY_KEY, vocabulary_of
 from ..infers.predictors import lesion_predictor
 from ..networks.report_net import ReportNet
-from ..predictor import Predictor
+from ..prediction.predictor import Predictor
 from ..registry import build_network
 from ..studies import find_labelled
 from ..text import Vocabulary
 from ..types import InputError
-from ..weights import load_weights, save_weights
+from ..weights.files import load_weights, save_weights
 from .cases import split_by_patient
 from .progress import EpochReport
 from .report_cases import ReportCase

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..report_losses import UNKNOWN_CLASS
+from ..losses.report import UNKNOWN_CLASS
 from ..text import CHEST, label_sentence, mask_diseases, split_sentences
 from ..transforms.radiograph import radiograph
 from ..types import FloatArray, InputError
@@ -52,7 +52,7 @@ class ChestNote:
         image: The file.
         history: What the note tells but the image does not show, names of diseases masked.
         description: What the image shows, names of diseases masked; may be empty.
-        study_class: Index in :data:`CLASSES`, or :data:`~lib.report_losses.UNKNOWN_CLASS`.
+        study_class: Index in :data:`CLASSES`, or :data:`~lib.losses.report.UNKNOWN_CLASS`.
         note: The note as it is; equal notes never lie on both sides of a split.
     """
 

@@ -23,7 +23,7 @@ from ..drafting.source import SourceView, view_study
 from ..followup import findings_of_labels, follow_visits
 from ..followup.lesions import VisitFindings
 from ..phantom import PhantomStack, head_visits
-from ..predictor import Predictor
+from ..prediction.predictor import Predictor
 from ..studies import CaseRef
 from ..text.facts import Change, Side
 from ..text.grammar import MeasuredLesion, MeasuredStudy

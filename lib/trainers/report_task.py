@@ -20,8 +20,8 @@ from ..registry import build_network
 from ..reports import training_reports
 from ..text import Vocabulary
 from ..types import InputError
-from ..versions import VersionRecord, VersionStore
-from ..weights import load_weights, read_metadata
+from ..weights.files import load_weights, read_metadata
+from ..weights.versions import VersionRecord, VersionStore
 from .cases import split_by_patient
 from .progress import decision
 from .report_cases import ReportCase

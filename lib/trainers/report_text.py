@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 
 from ..configs import TrainingConfig
+from ..configs.report import ReportFusionConfig, ReportHeadsConfig, ReportNetConfig, TextEncoderConfig
 from ..networks.report_net import ReportNet
-from ..report_configs import ReportFusionConfig, ReportHeadsConfig, ReportNetConfig, TextEncoderConfig
 from ..text.indiana import PROBLEMS, CodedReport
 from ..text.vocabulary import Vocabulary
 from .report_cases import ReportCase, read_text

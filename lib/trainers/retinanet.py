@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ..configs import ModelConfig, NetworkConfig
-from ..predictor import LOWEST_BOX_SCORE, MAX_BOXES_PER_FRAME, FrameBox, Maps, Predictor
+from ..prediction.predictor import LOWEST_BOX_SCORE, MAX_BOXES_PER_FRAME, FrameBox, Maps, Predictor
 from ..transforms.targets import component_boxes
 from ..types import FloatArray
 from .cases import Batch, Case, WindowSampler
@@ -168,7 +168,7 @@ class BoxedMaps(Maps):
 
 
 class RetinaNetPredictor(Predictor):
-    """Runs a trained RetinaNet as :class:`lib.predictor.Predictor` runs the other networks; missing channels are zeros.
+    """Runs a trained RetinaNet as :mod:`lib.prediction.predictor` runs the other networks; missing channels are zeros.
 
     Args:
         config: The model, a detection.

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ..candidates import predicted_frame_boxes, true_frame_boxes
 from ..configs import ModelConfig
+from ..evaluation.candidates import predicted_frame_boxes, true_frame_boxes
+from ..evaluation.probes import distance_from_end, lesion_areas
 from ..metrics import Matches, average_precision, match_boxes
-from ..predictor import Prediction, Predictor
-from ..probes import distance_from_end, lesion_areas
+from ..prediction.predictor import Prediction, Predictor
 from .cases import Case
 
 BOX_IOU = 0.5
@@ -77,7 +77,7 @@ class SequenceScores:
     Attributes:
         patient: Whose it is.
         frames: Boxes of each frame, matched at :data:`BOX_IOU`.
-        distance: From the end of a lesion, (T,); see :func:`lib.probes.distance_from_end`.
+        distance: From the end of a lesion, (T,); see :func:`lib.evaluation.probes.distance_from_end`.
         area_px: Lesion pixels of each frame, (T,).
     """
 

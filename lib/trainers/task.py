@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from ..configs import ModelConfig, override
 from ..registry import build_network
 from ..types import InputError
-from ..versions import VersionStore
-from ..weights import load_weights
+from ..weights.files import load_weights
+from ..weights.versions import VersionStore
 from .progress import EpochReport
 
 logger = logging.getLogger(__name__)

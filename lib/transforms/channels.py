@@ -19,9 +19,9 @@ import numpy as np
 from ..configs import InputConfig
 from ..dicom.series import SeriesFiles, find_series
 from ..dicom.types import DicomSeries
-from ..registration import register, resample_to
 from ..types import FloatArray, InputError, Sequence, SequenceKind
 from ..volumes.read import READERS
+from .registration import register, resample_to
 
 MAX_SIBLING_FOLDERS = 64
 """A folder with more sub-folders is a collection of patients, not the study of one."""

@@ -25,7 +25,7 @@ SPACING_MM = (1.2, 1.2, 3.0)
 SWEEPS_MM = (4.0, 8.0)
 LEAST_DIAMETER_MM = 8.0
 REGISTRATION_SD_MM = 0.4
-"""Per axis: 0.7 mm in space, as was measured on real heads (:mod:`lib.registration`)."""
+"""Per axis: 0.7 mm in space, as was measured on real heads (:mod:`lib.transforms.registration`)."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from .toy import changed_cases, end_table, probe_table, scored_cases, workers
 
 if TYPE_CHECKING:
     from lib.configs import ModelConfig
-    from lib.evaluation import CaseScores
-    from lib.predictor import Predictor
+    from lib.evaluation.evaluate import CaseScores
+    from lib.prediction.predictor import Predictor
     from lib.studies import CaseRef
     from lib.trainers.arms import Arm
     from lib.trainers.cases import Case
@@ -37,7 +37,7 @@ class StudiesSettings:
         output: Folder for the weights and results of every run; what is there already is not done again.
         cpu_seconds: Processor time of each training.
         parameters: That each network has, as nearly as it can; None for those of the model as configured.
-        probes: Whether to test on the changed sequences of :mod:`lib.probes` too.
+        probes: Whether to test on the changed sequences of :mod:`lib.evaluation.probes` too.
         missing: Whether to test with each channel taken away in turn too. Only studies that have every channel count
             then, in training too: with those that lack one, an arm would be judged by what is missing.
         resamples: Bootstrap resamples behind each interval.
@@ -135,8 +135,8 @@ def _trained(config: ModelConfig, settings: StudiesSettings, only: str, weights:
         network, cases, [], config, learning_rate=rate, cpu_budget_s=settings.cpu_seconds
     )
     network.load_state_dict(result.state)
-    lib_module("weights").save_weights(result.state, weights, {"training": dataclasses.asdict(config.training)})
-    return lib_module("predictor").Predictor(config, network)  # type: ignore[no-any-return]
+    lib_module("weights.files").save_weights(result.state, weights, {"training": dataclasses.asdict(config.training)})
+    return lib_module("prediction.predictor").Predictor(config, network)  # type: ignore[no-any-return]
 
 
 def _seeing(case: Case, only: str, config: ModelConfig) -> Case:
@@ -181,7 +181,7 @@ def _counting(refs: Sequence[CaseRef], config: ModelConfig, settings: StudiesSet
 
 def _evaluated(predictor: Predictor, refs: Sequence[CaseRef], channels: Sequence[str]) -> tuple[CaseScores, ...]:
     """Studies seen through some channels."""
-    evaluation = lib_module("evaluation")
+    evaluation = lib_module("evaluation.evaluate")
     return tuple(evaluation.evaluate_study(predictor, ref, channels) for ref in refs)
 
 

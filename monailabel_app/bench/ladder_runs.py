@@ -17,7 +17,7 @@ from ..roots import lib_module
 from .toy import OneRun
 
 if TYPE_CHECKING:
-    from lib.evaluation import CaseScores
+    from lib.evaluation.evaluate import CaseScores
     from lib.trainers.scoring import SequenceScores
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def _case(data: dict[str, Any]) -> CaseScores:
         "frame_matches": _matches(data["frame_matches"]),
         "lesion_matches": _matches(data["lesion_matches"]),
     }
-    return lib_module("evaluation").CaseScores(**{**data, **arrays})  # type: ignore[no-any-return]
+    return lib_module("evaluation.evaluate").CaseScores(**{**data, **arrays})  # type: ignore[no-any-return]
 
 
 def _sequences(data: Iterable[dict[str, Any]]) -> tuple[SequenceScores, ...]:

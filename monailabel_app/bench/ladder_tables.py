@@ -13,7 +13,7 @@ from .ladder_runs import StudiesRun
 from .toy import markdown_table, mean_and_interval, paired_cell
 
 if TYPE_CHECKING:
-    from lib.evaluation import CaseScores
+    from lib.evaluation.evaluate import CaseScores
 
     Patient = Sequence[CaseScores]
     Statistic = Callable[[Sequence[Patient]], float | None]
@@ -32,7 +32,7 @@ def _slice_auc(patients: Sequence[Patient]) -> float | None:
 
 
 def _box_ap(patients: Sequence[Patient]) -> float | None:
-    index = lib_module("evaluation").FRAME_IOUS.index(AP_IOU)
+    index = lib_module("evaluation.evaluate").FRAME_IOUS.index(AP_IOU)
     matches = [case.frame_matches for patient in patients for case in patient]
     return lib_module("metrics").average_precision(matches, index)  # type: ignore[no-any-return]
 

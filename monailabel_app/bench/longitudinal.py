@@ -101,7 +101,7 @@ def benchmark_longitudinal(folder: Path, config: ModelConfig, weights: Path | No
     scores: list[ChangeScore] = []
     for name in names:
         patient = read_patient(name, config)
-        to_first = lib_module("registration").register(*patient.visits).to_fixed
+        to_first = lib_module("transforms.registration").register(*patient.visits).to_fixed
         maps = (patient.to_common[0], patient.to_common[0] @ to_first)
         for method, marked in _changes(patient, maps, to_first, predictor):
             scores.append(score_change(method, patient, marked))
@@ -150,15 +150,15 @@ def published_map(file: Path) -> Volume:
 
 def _predictor(config: ModelConfig, weights: Path) -> Any:
     network = lib_module("registry").build_network(config)
-    lib_module("weights").load_weights(network, weights)
-    return lib_module("predictor").Predictor(config, network)
+    lib_module("weights.files").load_weights(network, weights)
+    return lib_module("prediction.predictor").Predictor(config, network)
 
 
 def _changes(
     patient: Patient, maps: tuple[Volume, Volume], to_first: Volume, predictor: Any
 ) -> list[tuple[str, Volume]]:
     """What each method marks, on the grid of the true change, (T, H, W)."""
-    resample_to = lib_module("registration").resample_to
+    resample_to = lib_module("transforms.registration").resample_to
     shown = [resample_to(patient.change, v, m)[:, 0] for v, m in zip(patient.visits, maps, strict=True)]
     by_model = _by_model(patient, maps, to_first, predictor) & patient.brain
     name = f"{predictor.config.name} at both visits"
@@ -171,7 +171,7 @@ def _changes(
 
 def _by_model(patient: Patient, maps: tuple[Volume, Volume], to_first: Volume, predictor: Any) -> Volume:
     """Voxels that a lesion has won or lost, of lesions that are new, gone, grown or shrunk."""
-    follow, resample_to = lib_module("followup"), lib_module("registration").resample_to
+    follow, resample_to = lib_module("followup"), lib_module("transforms.registration").resample_to
     found = [_visit_findings(visit, predictor) for visit in patient.visits]
     comparison = follow.compare_visits(found[0], found[1], to_first, None)
     changed = [pair for pair in comparison.pairs if pair.growth.change.value != "stable"]
@@ -185,7 +185,7 @@ def _by_model(patient: Patient, maps: tuple[Volume, Volume], to_first: Volume, p
 
 
 def _visit_findings(visit: types.Sequence, predictor: Any) -> Any:
-    findings = lib_module("findings")
+    findings = lib_module("findings.lesions")
     lesions = findings.outlined_lesions(
         predictor.predict(visit), visit, predictor.config, lib_module("types").Source(model=predictor.config.name)
     )

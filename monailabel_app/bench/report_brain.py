@@ -165,7 +165,7 @@ def run_brain(studies: Path, weights: Path, config: Any, source: LesionSource, o
     import torch
 
     network = lib_module("registry").build_network(config)
-    lib_module("weights").load_weights(network, weights)
+    lib_module("weights.files").load_weights(network, weights)
     writer = lib_module("drafting.writer").report_writer(config, network, torch.device("cpu"), weights)
     result = benchmark_brain(writer, judged_studies(studies, source))
     if output is not None:

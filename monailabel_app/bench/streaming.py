@@ -63,7 +63,7 @@ def benchmark_stream(size: int = 192, frames: tuple[int, ...] = (10, 100, 1000),
     torch.set_num_threads(1)
     try:
         config = _config(size)
-        predictor = lib_module("predictor").Predictor(config, lib_module("registry").build_network(config))
+        predictor = lib_module("prediction.predictor").Predictor(config, lib_module("registry").build_network(config))
         clip = lib_module("phantom").cine(0, n_frames=48, size=(size, size)).image[:, None].astype(np.float32)
         times, memory = _run(predictor, config, clip, frames[-1] + AROUND)
         again_ms = _window_ms(predictor, clip, window)
@@ -92,8 +92,8 @@ def _config(size: int) -> Any:
 def _run(predictor: Any, config: Any, clip: Any, count: int) -> tuple[list[float], list[int]]:
     """Milliseconds of each frame, and the memory of the process after it in bytes."""
     process, size = psutil.Process(), clip.shape[-1]
-    given = lib_module("stream_input").StreamInput(size, size, (1.0, 1.0), 25.0)
-    stream = lib_module("streaming").FrameStream(predictor, config, given, lib_module("types").Source())
+    given = lib_module("prediction.stream_input").StreamInput(size, size, (1.0, 1.0), 25.0)
+    stream = lib_module("prediction.streaming").FrameStream(predictor, config, given, lib_module("types").Source())
     times, memory = [], []
     for number in range(count):
         start = time.thread_time()

@@ -44,7 +44,7 @@ class ToySize:
         test: Sequences to test on.
         parameters: That each network has, as nearly as it can.
         resamples: Bootstrap resamples behind each interval.
-        probes: Whether to test on the changed sequences of :mod:`lib.probes` too.
+        probes: Whether to test on the changed sequences of :mod:`lib.evaluation.probes` too.
     """
 
     steps: int = 120
@@ -132,7 +132,7 @@ def run_toy(design: MemoryArm, seed: int, size: ToySize) -> OneRun:
     train = toy_cases(range(first, first + size.train))
     result = lib_module("trainers.fit").fit(network, train, [], config, learning_rate=training.learning_rate)
     network.load_state_dict(result.state)
-    predictor = lib_module("predictor").Predictor(config, network)
+    predictor = lib_module("prediction.predictor").Predictor(config, network)
     test = toy_cases(range(TEST_SEED, TEST_SEED + size.test))
     changed = {}
     if size.probes:
@@ -143,13 +143,13 @@ def run_toy(design: MemoryArm, seed: int, size: ToySize) -> OneRun:
 
 
 def scored_cases(predictor: Any, cases: list[Case]) -> tuple[SequenceScores, ...]:
-    """The boxes that a :class:`lib.predictor.Predictor` finds in prepared studies, matched with the true ones."""
+    """The boxes that a predictor finds in prepared studies, matched with the true ones."""
     return tuple(lib_module("trainers.scoring").score_sequence(predictor, case) for case in cases)
 
 
 def changed_cases(cases: Sequence[Case]) -> dict[str, list[Case]]:
-    """Each labelled study as :data:`lib.probes.CHANGES` makes it, by what was done; the same for every model."""
-    changes = lib_module("probes").CHANGES
+    """Each labelled study as :mod:`lib.evaluation.probes` changes it, by what was done; the same for every model."""
+    changes = lib_module("evaluation.probes").CHANGES
     return {name: [_changed(case, change, i) for i, case in enumerate(cases)] for name, change in changes.items()}
 
 
@@ -278,7 +278,7 @@ def errors_by_distance(sequences: Sequence[SequenceScores]) -> dict[int, float]:
     threshold = ladder.best_threshold(sequences)
     wrong = np.concatenate([ladder.wrong_frames(one, threshold) for one in sequences])
     distances = np.concatenate([one.distance for one in sequences])
-    means = lib_module("probes").mean_by_distance(wrong, distances, innermost=INNERMOST)
+    means = lib_module("evaluation.probes").mean_by_distance(wrong, distances, innermost=INNERMOST)
     return {distance: mean for distance, (mean, _) in means.items()}
 
 

@@ -151,7 +151,7 @@ def ship(
     facts = lib_module("trainers.clip_folders").training_facts(config, clips, [])
     facts |= {"calibration": fitted.to_json(), "cpu_seconds": settings.final_cpu_seconds}
     facts["macro_f1_of_folds"] = result["arms"][RECURRENT]["macro_f1"]
-    lib_module("weights").save_weights(network.state_dict(), settings.weights, facts)
+    lib_module("weights.files").save_weights(network.state_dict(), settings.weights, facts)
     return {"calibration": fitted.to_json()}
 
 

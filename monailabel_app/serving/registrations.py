@@ -20,7 +20,8 @@ def registration_of(folders: tuple[Path, Path], stacks: tuple[Any, Any]) -> Any:
         stacks: As ``lib.followup.shown_stack`` gives them.
     """
     return _KNOWN.of(
-        tuple(files_state(folder) for folder in folders), lambda: lib_module("registration").register(*stacks)
+        tuple(files_state(folder) for folder in folders),
+        lambda: lib_module("transforms.registration").register(*stacks),
     )
 
 
@@ -30,7 +31,7 @@ def files_state(folder: Path) -> str:
 
 
 def registration_json(found: Any) -> dict[str, Any]:
-    """Plain JSON values of a ``lib.registration.Registration``; ``to_baseline`` maps LPS mm."""
+    """Plain JSON values of a ``lib.transforms.registration.Registration``; ``to_baseline`` maps LPS mm."""
     return {
         "method": found.method,
         "metric_before": round(found.metric_before, 4),

@@ -108,7 +108,7 @@ def _now() -> str:
 def _report_of(body: dict[str, Any]) -> Any:
     """What a client sent, without what the server alone knows."""
     sent = {key: value for key, value in body.items() if key not in ("version", "history")}
-    return lib_module("report_types").Report.from_json(sent)
+    return lib_module("types.report").Report.from_json(sent)
 
 
 def _person(request: Request, given: Any, key: str) -> str:

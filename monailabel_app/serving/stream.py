@@ -83,7 +83,7 @@ async def stream(socket: WebSocket, model: str) -> None:
 
 
 def open_stream(model: str, hello: dict[str, Any]) -> Any:
-    """Open a ``lib.streaming.FrameStream``.
+    """Open a ``lib.prediction.streaming.FrameStream``.
 
     Raises:
         Refusal: If the model comes from elsewhere and knows no streams.

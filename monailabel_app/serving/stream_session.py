@@ -99,7 +99,7 @@ class Session:
         """Answer until the client ends the stream or is gone.
 
         Args:
-            open_stream: Returns a ``lib.streaming.FrameStream``.
+            open_stream: Returns a ``lib.prediction.streaming.FrameStream``.
 
         Raises:
             Refusal: If it has to end with a message.
@@ -162,7 +162,7 @@ class Session:
     async def _take_frame(self, data: bytes) -> None:
         number, self.frames = self.frames, self.frames + 1
         time_s = self._time_of(number)
-        if len(data) > lib_module("stream_input").MAX_FRAME_BYTES:
+        if len(data) > lib_module("prediction.stream_input").MAX_FRAME_BYTES:
             raise Refusal(TOO_LARGE, f"Frame {number} has {len(data)} bytes; that is too much.")
         if self._waiting < self._stream.given.window:
             self._waiting += 1

@@ -29,7 +29,7 @@ class Visit:
     Attributes:
         side: Which.
         read: Its lesions.
-        registration: How it comes to lie on the first visit (``lib.registration.Registration``); None for that one.
+        registration: How it comes to lie on the first visit (see ``lib.transforms.registration``); None for that one.
     """
 
     side: Side

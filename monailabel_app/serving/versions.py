@@ -45,7 +45,7 @@ def use_version(
 
 
 def version_store(model: str) -> Any:
-    """Return the ``lib.versions.VersionStore`` of a model.
+    """Return the ``lib.weights.versions.VersionStore`` of a model.
 
     Raises:
         HTTPException: 404 when there is no such model, or its app keeps no versions.

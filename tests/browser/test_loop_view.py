@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from lib.configs import load_configs
 from lib.registry import build_network
-from lib.versions import VersionStore
+from lib.weights.versions import VersionStore
 from monailabel_app.roots import CONFIGS_DIR, PRETRAINED_DIR
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]

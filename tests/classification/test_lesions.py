@@ -10,8 +10,8 @@ import pytest
 from lib.classification.calibration import Calibration
 from lib.classification.lesions import class_answer, class_map, found_lesions, lesion_logits, voxel_shares
 from lib.configs import load_config
-from lib.findings import find_lesions
-from lib.predictor import FrameBox, Prediction
+from lib.findings.lesions import find_lesions
+from lib.prediction.predictor import FrameBox, Prediction
 from lib.types import Finding, InputError, Sequence, SequenceKind, Source
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -6,7 +6,7 @@ from torch import nn
 
 from lib.classification.prototypes import class_prototypes, prototype_logits, write_prototypes
 from lib.classification.sampling import class_priors, sampling_weights
-from lib.losses import class_focal_loss, logit_adjusted_loss
+from lib.losses.lesion import class_focal_loss, logit_adjusted_loss
 from lib.types import InputError
 
 CLASSES = np.array([0] * 7 + [1] * 2 + [2])

@@ -21,8 +21,8 @@ from lib.trainers.clip_folders import train_clips_on_folders
 from lib.trainers.clips import Clip, ClipSampler, load_clips
 from lib.trainers.fit_clips import clip_logits, fit_clips, fit_prototypes, macro_f1
 from lib.types import InputError
-from lib.versions import VersionStore
-from lib.weights import load_weights, read_metadata, save_weights
+from lib.weights.files import load_weights, read_metadata, save_weights
+from lib.weights.versions import VersionStore
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("covid", "bacterial", "viral", "regular")

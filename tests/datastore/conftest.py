@@ -18,8 +18,8 @@ from lib.datastore.dicom import DicomStore
 from lib.datastore.local import LocalStore
 from lib.dicom.write import Subject, write_mr_series, write_us_multiframe
 from lib.pacs import open_pacs
-from lib.report_types import Support
 from lib.types import Finding, Measurement, Report, ReportStatus, Sentence, Source
+from lib.types.report import Support
 from tests.orthanc import Orthanc, orthanc
 
 __all__ = ["orthanc"]

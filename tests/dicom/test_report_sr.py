@@ -17,8 +17,8 @@ from lib.dicom.sr.document import kind_of
 from lib.dicom.sr.report import read_report, report_dataset
 from lib.dicom.types import DicomSeries, SeriesFacts
 from lib.dicom.write import Subject, write_mr_series
-from lib.report_types import Alternative, Decision, Support
 from lib.types import InputError, Report, ReportStatus, Sentence, Sequence, SequenceKind, Source
+from lib.types.report import Alternative, Decision, Support
 
 SECTIONS = {
     "indication": (Sentence("Headache for 3 days.  "),),

@@ -9,7 +9,6 @@ from lib.drafting.claims import Scene, check_sentence
 from lib.drafting.guard import Action, guard
 from lib.drafting.opinions import Opinion
 from lib.drafting.slots import Said, fill
-from lib.report_types import Support
 from lib.text import (
     CHEST,
     Change,
@@ -23,6 +22,7 @@ from lib.text import (
     write_report,
 )
 from lib.text.lexicon_brain import BRAIN_MR
+from lib.types.report import Support
 from tests.drafting.making import random_tokens, report_of, said_of, study_of
 
 LEFT = MeasuredLesion(1, Side.LEFT, "frontal", 32.4, 20.6, 8.43)

@@ -15,8 +15,8 @@ from lib.text import MeasuredLesion, MeasuredStudy, Side
 from lib.trainers.report_folders import kept_studies, train_reports_on_folders
 from lib.trainers.report_studies import ReportStudy, save_studies
 from lib.types import InputError
-from lib.versions import VersionStore
-from lib.weights import load_weights, read_metadata
+from lib.weights.files import load_weights, read_metadata
+from lib.weights.versions import VersionStore
 from tests.drafting.test_writer import small
 
 CONFIGS = Path(__file__).parents[2] / "configs"

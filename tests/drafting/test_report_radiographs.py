@@ -23,7 +23,6 @@ from lib.drafting.writer import ReportWriter, StudyToReport
 from lib.infers.report import ReportDrafting, VisitToReport
 from lib.networks.report_net import ReportNet
 from lib.registry import build_network
-from lib.report_types import Report, ReportStatus, Sentence
 from lib.reports import saved
 from lib.tasks import Tasks
 from lib.text import Vocabulary
@@ -33,8 +32,9 @@ from lib.trainers.report_task import ReportTrainTask
 from lib.transforms.load import load_study
 from lib.transforms.radiograph import radiograph_of
 from lib.types import InputError
-from lib.versions import VersionStore
-from lib.weights import read_metadata
+from lib.types.report import Report, ReportStatus, Sentence
+from lib.weights.files import read_metadata
+from lib.weights.versions import VersionStore
 from monailabel_app.cli import app
 from monailabel_app.serving import report_visits
 

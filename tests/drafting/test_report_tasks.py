@@ -16,7 +16,6 @@ from lib.drafting.writer import report_writer
 from lib.infers.report import VisitToReport
 from lib.phantom import head_stack, write_nifti
 from lib.registry import build_network
-from lib.report_types import Report, ReportStatus, Sentence
 from lib.reports import saved
 from lib.tasks import Tasks
 from lib.text import Change, Vocabulary
@@ -25,8 +24,9 @@ from lib.trainers.report_studies import load_studies, phantom_pair, save_studies
 from lib.trainers.report_task import ReportTrainTask
 from lib.trainers.report_writing import LONGEST, BrainWriting, grammar_vocabulary
 from lib.types import Finding, InputError
-from lib.versions import VersionStore
-from lib.weights import load_weights, read_metadata
+from lib.types.report import Report, ReportStatus, Sentence
+from lib.weights.files import load_weights, read_metadata
+from lib.weights.versions import VersionStore
 
 ROOT = Path(__file__).parents[2]
 REPORT, LESIONS = "report_brain_mr", "mr_lesion_segmentation"

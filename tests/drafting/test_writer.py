@@ -15,10 +15,10 @@ from lib.drafting.sections import report_tokens, sentences_in
 from lib.drafting.writer import ClinicalText, ReportWriter, StudyToReport, report_writer
 from lib.networks.report_net import ReportNet
 from lib.registry import build_network
-from lib.report_types import Report, ReportStatus, Support
 from lib.text import Change, MeasuredLesion, MeasuredStudy, Side, Vocabulary
 from lib.types import Finding, InputError, Measurement, Source
-from lib.weights import save_weights
+from lib.types.report import Report, ReportStatus, Support
+from lib.weights.files import save_weights
 
 BRAIN = (-70.0, -90.0, -60.0, 70.0, 90.0, 70.0)
 TEXTS = [

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from lib.configs.report import BEGIN, END, PAD, UNKNOWN, BeamConfig
 from lib.networks.beam import Hypothesis, beam_search, repeats
-from lib.report_configs import BEGIN, END, PAD, UNKNOWN, BeamConfig
 
 V = 7  # pad, unknown, begin, end and three words
 WORDS = (4, 5, 6)

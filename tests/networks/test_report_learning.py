@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lib.networks.report_net import ReportInputs, ReportNet
-from lib.report_configs import (
+from lib.configs.report import (
     BEGIN,
     END,
     BeamConfig,
@@ -23,7 +22,8 @@ from lib.report_configs import (
     ReportNetConfig,
     TextEncoderConfig,
 )
-from lib.report_losses import class_loss, token_loss
+from lib.losses.report import class_loss, token_loss
+from lib.networks.report_net import ReportInputs, ReportNet
 
 FILLERS, CAUSES, SIDES, FITS = range(4, 10), range(10, 14), range(14, 18), range(18, 20)
 THE, LOBE, HAS = 20, 21, 22

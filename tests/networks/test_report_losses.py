@@ -4,8 +4,8 @@ import math
 import pytest
 import torch
 
-from lib.report_configs import PAD
-from lib.report_losses import UNKNOWN_CLASS, class_loss, coverage_loss, findings_loss, mask_loss, token_loss
+from lib.configs.report import PAD
+from lib.losses.report import UNKNOWN_CLASS, class_loss, coverage_loss, findings_loss, mask_loss, token_loss
 
 NAN = math.nan
 

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from lib.configs import FrameRecurrenceConfig
-from lib.networks.image_tokens import frame_positions, token_regions
-from lib.networks.report_net import ReportInputs, ReportNet, ReportOutput
-from lib.report_configs import (
+from lib.configs.report import (
     BEGIN,
     END,
     PAD,
@@ -24,6 +22,8 @@ from lib.report_configs import (
     TextEncoderConfig,
     report_twin,
 )
+from lib.networks.image_tokens import frame_positions, token_regions
+from lib.networks.report_net import ReportInputs, ReportNet, ReportOutput
 from lib.types import InputError
 
 FUSIONS = ("image_only", "text_only", "concat", "gated", "low_rank_bilinear", "cross_attention")

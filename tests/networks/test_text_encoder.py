@@ -2,8 +2,8 @@
 import pytest
 import torch
 
+from lib.configs.report import PAD, UNKNOWN, TextEncoderConfig
 from lib.networks.text_encoder import TextEncoder, WordEmbedding
-from lib.report_configs import PAD, UNKNOWN, TextEncoderConfig
 
 B, L, E, D = 3, 6, 10, 12
 ATTENTIONS = ("none", "additive", "scaled_dot_product")

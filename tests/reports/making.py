@@ -3,7 +3,7 @@
 
 from dataclasses import replace
 
-from lib.report_types import Alternative, Decision, Report, ReportStatus, Sentence, Support
+from lib.types.report import Alternative, Decision, Report, ReportStatus, Sentence, Support
 
 T1, T2, T3 = (f"2026-03-0{day}T10:00:00+01:00" for day in (1, 2, 3))
 SIZE = Sentence(

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from lib.report_types import Report, ReportStatus, Sentence
 from lib.reports import amended, diagnostic_report, saved, signed
 from lib.reports.fhir import LOINC_CODES
 from lib.types import Finding, Measurement, Source
+from lib.types.report import Report, ReportStatus, Sentence
 
 from .making import T1, T2, T3, draft, edited
 

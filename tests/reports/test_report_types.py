@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from lib.report_types import Decision, Report, ReportStatus, Sentence, Support
 from lib.types import InputError
+from lib.types.report import Decision, Report, ReportStatus, Sentence, Support
 
 from .making import SHIFT, SIDE, SIZE, T1, draft
 

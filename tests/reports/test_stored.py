@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lib.report_types import Report, ReportStatus, Sentence
 from lib.reports import ReportConflict, amended, saved, signed, stored_report, training_reports
 from lib.types import InputError
+from lib.types.report import Report, ReportStatus, Sentence
 from tests.datastore.conftest import Filled, dicomweb, embedded, filled, local, local_folder, orthanc, pacs
 
 from .making import T1, T2, T3, draft, edited

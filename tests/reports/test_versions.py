@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from lib.report_types import Decision, Report, ReportStatus, Sentence, Support
 from lib.reports.versions import (
     ReportConflict,
     amended,
@@ -18,6 +17,7 @@ from lib.reports.versions import (
     with_ids,
 )
 from lib.types import InputError
+from lib.types.report import Decision, Report, ReportStatus, Sentence, Support
 
 from .making import T1, T2, T3, draft, edited
 

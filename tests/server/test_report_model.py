@@ -15,7 +15,7 @@ from lib.configs import load_config
 from lib.phantom import head_visits, write_dicom
 from lib.registry import build_network
 from lib.trainers.report_writing import grammar_vocabulary
-from lib.versions import VersionStore
+from lib.weights.versions import VersionStore
 from monailabel_app.process import free_port, start_server
 from monailabel_app.roots import APP_DIR, CONFIGS_DIR
 

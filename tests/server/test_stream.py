@@ -22,12 +22,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from lib.phantom.cine import cine
-from lib.predictor import Predictor
+from lib.prediction.predictor import Predictor
+from lib.prediction.stream_input import StreamInput
+from lib.prediction.streaming import FrameStream
 from lib.registry import build_network
-from lib.stream_input import StreamInput
-from lib.streaming import FrameStream
 from lib.types import Source
-from lib.weights import load_weights
+from lib.weights.files import load_weights
 from monailabel_app.serving import stream_session
 from monailabel_app.serving.stream import Streams
 from monailabel_app.serving.stream_session import Session

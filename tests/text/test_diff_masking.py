@@ -3,10 +3,10 @@
 
 import pytest
 
-from lib.errors import InputError
 from lib.text.diff import Piece, changed_share, word_diff
 from lib.text.masking import DISEASES, mask_diseases
 from lib.text.tokens import DISEASE, tokenize
+from lib.types.errors import InputError
 
 
 def test_diff_names_what_changed():

@@ -6,13 +6,13 @@ from collections import Counter
 
 import pytest
 
-from lib.errors import InputError
 from lib.text.facts import Change, Fact, Side
 from lib.text.grammar import MeasuredLesion, MeasuredStudy, write_report
 from lib.text.labeller import label_sentence
 from lib.text.lexicon_brain import BRAIN_MR
 from lib.text.phrases import HAS_CHANGED, NAMES, PHRASES, Kind
 from lib.text.sentences import split_sentences
+from lib.types.errors import InputError
 
 REGIONS = ("frontal", "parietal", "temporal", "occipital", "insular", "central", "cerebellar", "frontal+parietal")
 SEEDS = 400

@@ -3,13 +3,13 @@
 
 import pytest
 
-from lib.errors import InputError
 from lib.text.facts import Certainty, Change, Fact, Side
 from lib.text.indiana import macro_f1, micro_f1, problems_of, read_reports, score_reports
 from lib.text.labeller import label_sentence, label_text
 from lib.text.lexicon_brain import BRAIN_MR
 from lib.text.lexicon_chest import CHEST
 from lib.text.sentences import sentence_spans, split_sentences
+from lib.types.errors import InputError
 
 LEFT, RIGHT, BOTH = Side.LEFT, Side.RIGHT, Side.BILATERAL
 POSSIBLE = {"present": None, "certainty": Certainty.POSSIBLE}

@@ -5,13 +5,13 @@ import random
 
 import pytest
 
-from lib.errors import InputError
-from lib.report_configs import BEGIN, END, UNKNOWN
-from lib.report_configs import PAD as PAD_ID
+from lib.configs.report import BEGIN, END, UNKNOWN
+from lib.configs.report import PAD as PAD_ID
 from lib.text.facts import Side
 from lib.text.grammar import MeasuredLesion, MeasuredStudy, write_report
 from lib.text.tokens import SLOTS, Slot, SlotValue, detokenize, tokenize
 from lib.text.vocabulary import BOS, EOS, PAD, SPECIALS, UNK, Vocabulary, character_ngrams
+from lib.types.errors import InputError
 
 KEPT = [
     "There are two lesions: a 3.2 x 2.1 cm hyperintense lesion (8.4 ml) in the left frontal lobe.",

@@ -34,8 +34,8 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.valuerep import DT
 
-from ...report_types import DOUBTED, Support
 from ...types import InputError, Report, ReportStatus, Sentence, Source
+from ...types.report import DOUBTED, Support
 from ..types import DicomSeries
 from . import concepts as sr_codes
 from . import document as sr_document

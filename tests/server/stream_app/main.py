@@ -20,7 +20,7 @@ from lib.configs import (
 from lib.infers.lesion import LesionDetection, LesionSegmentation
 from lib.registry import build_network
 from lib.types import SequenceKind
-from lib.versions import VersionStore
+from lib.weights.versions import VersionStore
 
 OUTLINES = ModelConfig(
     task="segmentation",

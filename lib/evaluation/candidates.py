@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from .classification.lesions import class_map
-from .configs import InferenceConfig, ModelConfig
-from .findings import has_size, lesion_score, lesions_from_boxes
-from .metrics import ScoredBoxes
-from .predictor import Prediction
-from .types import Finding, Sequence, Source
+from ..classification.lesions import class_map
+from ..configs import InferenceConfig, ModelConfig
+from ..findings.lesions import has_size, lesion_score, lesions_from_boxes
+from ..metrics import ScoredBoxes
+from ..prediction.predictor import Prediction
+from ..types import Finding, Sequence, Source
 
 LOW_THRESHOLD = 0.1
 """Components of the mask above this probability continue the lesion list below ``mask_threshold``."""

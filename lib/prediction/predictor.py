@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from .classification.calibration import Calibration
-from .configs import ModelConfig
+from ..classification.calibration import Calibration
+from ..configs import ModelConfig
+from ..networks.lesion_net import LesionOutput
+from ..transforms.prepare import FrameGrid, prepare
+from ..types import FloatArray, Sequence
 from .frame_boxes import LOWEST_BOX_SCORE, MAX_BOXES_PER_FRAME, FrameBox, decode_boxes, on_original
-from .networks.lesion_net import LesionOutput
-from .transforms.prepare import FrameGrid, prepare
-from .types import FloatArray, Sequence
 
 __all__ = [
     "LOWEST_BOX_SCORE",
@@ -180,7 +180,7 @@ class Predictor:
         )
 
     def decode_boxes(self, maps: Maps) -> list[list[FrameBox]]:
-        """Read boxes in network pixels off the centre heatmaps; see :func:`lib.frame_boxes.decode_boxes`."""
+        """Read boxes in network pixels off the centre heatmaps; see :func:`lib.prediction.frame_boxes.decode_boxes`."""
         if maps.heatmap is None or maps.log_size is None or maps.offset is None:
             return [[] for _ in range(len(maps.mask))]
         stride = int(self.network.get_submodule("box_head").stride)  # type: ignore[arg-type]

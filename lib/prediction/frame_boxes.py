@@ -14,9 +14,9 @@ from monai.data.box_utils import non_max_suppression
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from .configs import InferenceConfig
-from .transforms.prepare import FrameGrid
-from .types import Box
+from ..configs import InferenceConfig
+from ..transforms.prepare import FrameGrid
+from ..types import Box
 
 MAX_BOXES_PER_FRAME = 20
 LOWEST_BOX_SCORE = 0.05

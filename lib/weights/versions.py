@@ -20,9 +20,9 @@ from typing import Any
 from filelock import FileLock
 from torch import Tensor
 
-from .configs import ModelConfig
-from .types import InputError
-from .weights import file_sha256, save_weights
+from ..configs import ModelConfig
+from ..types import InputError
+from .files import file_sha256, save_weights
 
 PRETRAINED = "pretrained"
 KEPT_CHANGES = 200

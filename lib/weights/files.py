@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .types import InputError
+from ..types import InputError
 
 
 def save_weights(state: dict[str, Tensor], path: Path, metadata: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from monai.losses import DiceFocalLoss
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from .report_configs import PAD
+from ..configs.report import PAD
 
 UNKNOWN_CLASS = -1
 """Class of a study that has none."""

@@ -20,9 +20,9 @@ from PIL import Image
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from .configs import InputConfig
-from .transforms.prepare import FrameGrid, content_on, foreground, in_range, resample, resampled_size
-from .types import FloatArray, InputError
+from ..configs import InputConfig
+from ..transforms.prepare import FrameGrid, content_on, foreground, in_range, resample, resampled_size
+from ..types import FloatArray, InputError
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 IMAGE_FORMATS = ("PNG", "JPEG")

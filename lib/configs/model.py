@@ -15,42 +15,16 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from .network_configs import (
+from ..types import InputError, SequenceKind
+from .network import (
     STRICT,
-    AttentionName,
     Count,
     Fraction,
-    FrameCell,
-    FrameRecurrenceConfig,
-    FusionConfig,
-    MapCell,
-    MapRecurrenceConfig,
     NetworkConfig,
     Positive,
 )
-from .report_configs import BeamConfig, ReportNetConfig
-from .training_configs import AugmentConfig, TrainingConfig
-from .types import InputError, SequenceKind
-
-__all__ = [
-    "AttentionName",
-    "AugmentConfig",
-    "ClassificationConfig",
-    "FrameCell",
-    "FrameRecurrenceConfig",
-    "FusionConfig",
-    "InferenceConfig",
-    "InputConfig",
-    "MapCell",
-    "MapRecurrenceConfig",
-    "ModelConfig",
-    "NetworkConfig",
-    "ReportConfig",
-    "TrainingConfig",
-    "load_config",
-    "load_configs",
-    "override",
-]
+from .report import BeamConfig, ReportNetConfig
+from .training import TrainingConfig
 
 
 @dataclass(frozen=True, config=STRICT)

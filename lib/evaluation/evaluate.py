@@ -13,19 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .candidates import (
-    finding_boxes,
-    predicted_frame_boxes,
-    predicted_lesions,
-    predicted_mask,
-    true_frame_boxes,
-    true_lesions,
-)
-from .classification.calibration import Calibration
-from .configs import ModelConfig
-from .evaluation_classes import CaseClasses, case_classes, class_summary
-from .findings import find_lesions
-from .metrics import (
+from ..classification.calibration import Calibration
+from ..configs import ModelConfig
+from ..findings.lesions import find_lesions
+from ..metrics import (
     RESAMPLES,
     Interval,
     Matches,
@@ -37,13 +28,22 @@ from .metrics import (
     slice_auc,
     volume_dice,
 )
-from .predictor import Prediction, Predictor
-from .registry import build_network
-from .studies import CaseRef, find_labelled
-from .transforms.geometry import VolumeGeometry
-from .transforms.load import load_label, load_sequence
-from .types import Finding, InputError, MaskArray, Sequence, Source
-from .weights import file_sha256, load_weights, read_metadata
+from ..prediction.predictor import Prediction, Predictor
+from ..registry import build_network
+from ..studies import CaseRef, find_labelled
+from ..transforms.geometry import VolumeGeometry
+from ..transforms.load import load_label, load_sequence
+from ..types import Finding, InputError, MaskArray, Sequence, Source
+from ..weights.files import file_sha256, load_weights, read_metadata
+from .candidates import (
+    finding_boxes,
+    predicted_frame_boxes,
+    predicted_lesions,
+    predicted_mask,
+    true_frame_boxes,
+    true_lesions,
+)
+from .classes import CaseClasses, case_classes, class_summary
 
 logger = logging.getLogger(__name__)
 FRAME_IOUS = (0.1, 0.3, 0.5)
@@ -193,7 +193,7 @@ def score_case(
         ref: Which study.
         sequence: What was predicted.
         prediction: In original pixels.
-        reported: Labelmap and findings, as :func:`lib.findings.find_lesions` returns them.
+        reported: Labelmap and findings, as :func:`lib.findings.lesions.find_lesions` returns them.
         truth: (T, K, H, W).
         config: The model.
         seconds: What the prediction took.

@@ -13,9 +13,9 @@ import torch
 from monai.data.box_utils import box_iou
 from torchmetrics.functional.classification import multiclass_f1_score
 
-from .classification.calibration import calibration_error
-from .metrics import Matches, ScoredBoxes, bootstrap_ci, froc, match_boxes
-from .types import Finding, FloatArray
+from ..classification.calibration import calibration_error
+from ..metrics import Matches, ScoredBoxes, bootstrap_ci, froc, match_boxes
+from ..types import Finding, FloatArray
 
 DIGITS = 6
 Lesions = Sequence["ClassedLesion"]

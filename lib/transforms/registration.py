@@ -18,7 +18,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
 
-from .types import FloatArray, InputError, Sequence, SequenceKind
+from ..types import FloatArray, InputError, Sequence, SequenceKind
 
 TARGET_VOXELS = 6e5
 """About as many voxels are registered; a head then has voxels of 2 mm."""

@@ -13,14 +13,14 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from .configs import ModelConfig
-from .findings import lesions_from_boxes, outlined_lesions
-from .networks.lesion_net import LesionNet
-from .networks.streaming import StreamState, stream_step, streaming_obstacles
+from ..configs import ModelConfig
+from ..findings.lesions import lesions_from_boxes, outlined_lesions
+from ..networks.lesion_net import LesionNet
+from ..networks.streaming import StreamState, stream_step, streaming_obstacles
+from ..tracking import CausalTracker, Detections, TrackerRules
+from ..types import Finding, FloatArray, InputError, Sequence, SequenceKind, Source
 from .predictor import Maps, Prediction, Predictor, mean_maps, mirrored, to_maps
 from .stream_input import StreamInput, StreamPreparation
-from .tracking import CausalTracker, Detections, TrackerRules
-from .types import Finding, FloatArray, InputError, Sequence, SequenceKind, Source
 
 MAX_LESIONS_PER_FRAME = 20
 """Per class only the largest are measured: noise must not make a frame late."""

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from .network_configs import STRICT, AttentionName, Count, Fraction, FrameRecurrenceConfig
+from .network import STRICT, AttentionName, Count, Fraction, FrameRecurrenceConfig
 
 PAD, UNKNOWN, BEGIN, END = range(4)
 """Ids that every vocabulary starts with: filling, a word that is not in it, the first input, the last output."""

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .metrics import RESAMPLES, Interval, bootstrap_ci, mean_ci, paired_bootstrap, slice_auc
-from .types import InputError
+from ..metrics import RESAMPLES, Interval, bootstrap_ci, mean_ci, paired_bootstrap, slice_auc
+from ..types import InputError
 
 SCALARS = {
     "slice_auc": "slice AUC",

@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from .classification.lesions import class_answer, class_map, lesion_logits
-from .configs import ModelConfig
+from ..classification.lesions import class_answer, class_map, lesion_logits
+from ..configs import ModelConfig
+from ..prediction.predictor import FrameBox, Prediction
+from ..tracking import Detections, Track, TrackerRules, link_boxes, link_frames
+from ..transforms.geometry import sequence_box_lps, sequence_point_lps
+from ..types import Box, Finding, FloatArray, MaskArray, Sequence, SequenceKind, Source
 from .measure import measure_boxes, measure_mask
-from .predictor import FrameBox, Prediction
-from .tracking import Detections, Track, TrackerRules, link_boxes, link_frames
-from .transforms.geometry import sequence_box_lps, sequence_point_lps
-from .types import Box, Finding, FloatArray, MaskArray, Sequence, SequenceKind, Source
 
 MAX_COMPONENTS = 200
 """Per class only this many components, the largest, become lesions; more are noise (an untrained network)."""

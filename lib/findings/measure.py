@@ -17,7 +17,7 @@ from scipy.ndimage import binary_erosion
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 
-from .types import Box, FloatArray, Measurement
+from ..types import Box, FloatArray, Measurement
 
 EDGE_MIDPOINTS = np.array([(-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5)])
 

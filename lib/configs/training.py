@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from .network_configs import STRICT, Count, Fraction, Positive
+from .network import STRICT, Count, Fraction, Positive
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .tracking import Detections, TrackerRules, TrackEvent, link_frames, part_events, track_events
-from .types import Finding, SequenceKind
+from ..types import Finding, SequenceKind
+from . import Detections, TrackerRules, TrackEvent, link_frames, part_events, track_events
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .classification.calibration import Calibration
-from .classification.conformal import prediction_sets
-from .configs import ModelConfig
-from .networks.clip_net import ClipNet, ClipOutput
+from ..classification.calibration import Calibration
+from ..classification.conformal import prediction_sets
+from ..configs import ModelConfig
+from ..networks.clip_net import ClipNet, ClipOutput
+from ..transforms.prepare import prepare
+from ..types import FloatArray, Sequence
 from .predictor import frame_windows
-from .transforms.prepare import prepare
-from .types import FloatArray, Sequence
 
 
 @dataclass(frozen=True)
