@@ -12,7 +12,7 @@ from lib.prediction.predictor import FrameBox, Prediction
 from lib.tracking import TrackEventKind, part_events
 from lib.tracking.lesion_tracks import Outline, tracks_of, with_tracks
 from lib.types import Finding, Sequence, SequenceKind, Source
-from tests.test_findings import boxes_by_frame, config_for, prediction_of, sequence_of
+from tests.findings.test_findings import boxes_by_frame, config_for, prediction_of, sequence_of
 
 
 def finding(number, boxes, label="lesion"):

@@ -30,7 +30,7 @@ from lib.types import InputError
 from lib.weights.files import file_sha256, save_weights
 from lib.weights.versions import VersionStore
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 TASKS = {"segmentation": LesionSegmentation, "detection": LesionDetection}
 BLOB_RADIUS_MM = 12.0
 

@@ -12,7 +12,7 @@ from lib.prediction.predictor import FrameBox, Prediction
 from lib.transforms.geometry import VolumeGeometry
 from lib.types import Sequence, SequenceKind, Source
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 SOURCE = Source("mr", "v0001", "abc")
 
 

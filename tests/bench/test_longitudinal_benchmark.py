@@ -16,7 +16,7 @@ from lib.types import InputError
 from monailabel_app.bench import longitudinal as bench
 from monailabel_app.cli import app
 
-CONFIG = load_config(Path(__file__).parents[1] / "configs" / "mr_lesion_segmentation.yaml")
+CONFIG = load_config(Path(__file__).parents[2] / "configs" / "mr_lesion_segmentation.yaml")
 
 
 @pytest.fixture(scope="module")

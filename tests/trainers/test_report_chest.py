@@ -20,7 +20,7 @@ from monailabel_app.bench.report_scores import score_reports
 
 NOTE = "A man of 50 with cough for 5 days. COVID-19 was proven. The radiograph shows a left lower lobe consolidation."
 CONFIG = override(
-    load_config(Path(__file__).parents[1] / "configs" / "report_chest.yaml"),
+    load_config(Path(__file__).parents[2] / "configs" / "report_chest.yaml"),
     {"report.findings": [], "report.network.heads.findings": 0},
 )
 REPORTS = [CodedReport(str(i), "The heart is normal. No effusion.", frozenset(), "train", "Cough.") for i in range(4)]

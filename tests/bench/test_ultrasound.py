@@ -17,7 +17,7 @@ from lib.types import InputError
 from lib.weights.files import read_metadata
 from monailabel_app.bench import ultrasound
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 EMPTY = {"Patient ID / Name": "", "URL (Video Name)": "", "Gender": "", "Age": "", "Source ID": "", "file": "v.mp4"}
 TINY = {
     "network.channels": [4, 8],

@@ -23,7 +23,7 @@ from monailabel_app.bench import ladder_tables as tables_of
 from monailabel_app.bench import toy
 from monailabel_app.cli import app
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 TINY = toy.ToySize(steps=3, train=4, test=2, resamples=20, probes=True)
 
 

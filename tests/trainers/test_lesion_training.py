@@ -22,7 +22,7 @@ from lib.trainers.phantoms import as_labels, phantom_cases
 from lib.types import InputError
 from lib.weights.files import read_metadata, read_weights, save_weights
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = NetworkConfig(channels=(8, 8, 8), norm_groups=4, boxes=False)
 
 

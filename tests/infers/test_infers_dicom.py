@@ -16,7 +16,7 @@ from lib.phantom import head_stack, write_dicom, write_nifti
 from lib.types import Box, InputError
 from lib.weights.versions import VersionStore
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TASKS = {"segmentation": LesionSegmentation, "detection": LesionDetection}
 
 

@@ -21,7 +21,7 @@ from lib.prediction.predictor import FrameBox, Prediction
 from lib.transforms.geometry import VolumeGeometry
 from lib.types import Sequence, SequenceKind, Source
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def config_for(task, **inference):

@@ -9,7 +9,7 @@ import pytest
 
 from lib.followup import Change, findings_of_labels, findings_of_mask, growth_at, without_pixels
 from lib.types import Source
-from tests.test_followup_series import A, B, balls, followed, stack, visit
+from tests.followup.test_followup_series import A, B, balls, followed, stack, visit
 
 ERROR_MM = 0.5
 

@@ -35,7 +35,7 @@ from lib.trainers.scoring import case_dices, score_name, validation_score
 from lib.types import InputError
 from lib.weights.files import load_weights, read_metadata
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def model(**training: object) -> ModelConfig:

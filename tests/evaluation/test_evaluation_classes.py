@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lib.evaluation.evaluate.classes import CaseClasses, ClassedLesion, case_classes, class_summary
 
 from lib.configs import InferenceConfig, InputConfig, ModelConfig, NetworkConfig
+from lib.evaluation.classes import CaseClasses, ClassedLesion, case_classes, class_summary
 from lib.evaluation.evaluate import evaluate_model
 from lib.metrics import ScoredBoxes
 from lib.phantom import CHEST_LABELS, chest_stack, write_nifti

@@ -23,7 +23,7 @@ from lib.types import InputError, Sequence, SequenceKind, Source
 from lib.weights.files import save_weights
 from monailabel_app.cli import app
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 FEW = 50
 """Bootstrap resamples: enough to see that there is an interval."""
 KEYS = {"model", "version", "n", "dice", "dice_ci95", "slice_auc", "ap10", "ap30", "ap50", "froc", "seconds_per_case"}
