@@ -214,7 +214,7 @@ def _array(buffer: memoryview, dtype: np.dtype[Any], shape: tuple[int, ...], ord
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {
-    **{("lib.types", kind.__name__): kind for kind in (Sequence, SequenceKind, VolumeSeries)},
+    **{("lib.types.sequence", kind.__name__): kind for kind in (Sequence, SequenceKind, VolumeSeries)},
     **{("lib.dicom.types", kind.__name__): kind for kind in (DicomSeries, SeriesFacts)},
     **{("builtins", kind.__name__): kind for kind in (str, int, float)},
     ("pathlib", "PosixPath"): Path,
