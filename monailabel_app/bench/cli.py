@@ -139,8 +139,10 @@ def bench_report_chest(
         Path | None, typer.Option(help="folder with indiana_reports.csv, to learn to write first")
     ] = None,
     seed: Annotated[int, typer.Option(help="of the weights")] = 0,
-    cpu_seconds: Annotated[float, typer.Option(help="processor time of each arm in each fold", min=1)] = 40.0,
-    reports_cpu_seconds: Annotated[float, typer.Option(help="processor time on the reports", min=1)] = 60.0,
+    cpu_seconds: Annotated[
+        float | None, typer.Option(help="processor time of each arm in each fold (default: the model's epochs)", min=1)
+    ] = None,
+    reports_cpu_seconds: Annotated[float, typer.Option(help="processor time on the reports", min=1)] = 900.0,
     output: Annotated[Path | None, typer.Option(help="JSON file for what each arm said")] = None,
     threads: Annotated[int, typer.Option(help="processor threads; 0 leaves it to torch")] = 1,
 ) -> None:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from ..cli_options import model_config
 from ..roots import lib_module
 from .report_scores import ReportScores, nearest_reports, plain_words, score_reports, scores_table, template_report
+from .tfidf import tfidf_regression
 from .toy import markdown_table
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ ARMS = {"CNN": "cnn", "BiLSTM": "bilstm", "attention": "attention", "full": "ful
 N_FOLDS, FOLD_SEED = 5, 0
 MODEL, WITHOUT_FINDINGS = "report_chest", ("report.findings=[]", "report.network.heads.findings=0")
 """What is scored is the class and the text; findings are told in too few notes."""
-TEMPLATE, NEAREST = "constant template", "nearest history"
+REGRESSION, TEMPLATE, NEAREST = "TF-IDF + logistic regression", "constant template", "nearest history"
 Indices = npt.NDArray[np.intp]
 Statistic = Callable[[Indices], float]
 
@@ -40,7 +41,7 @@ class ChestSettings:
         notes: Folder of the radiographs with notes.
         indiana: Folder of the Indiana reports; None for no training on them.
         seed: Of the weights; the folds have a seed of their own.
-        cpu_seconds: Processor time of each arm in each fold.
+        cpu_seconds: Processor time of each arm in each fold; None for the epochs of the configuration.
         pretraining_seconds: Processor time of the training on Indiana reports.
         output: JSON file for what each arm said of each study; None for none.
         resamples: Of the patients, for the intervals.
@@ -49,8 +50,8 @@ class ChestSettings:
     notes: Path
     indiana: Path | None
     seed: int = 0
-    cpu_seconds: float = 40.0
-    pretraining_seconds: float = 60.0
+    cpu_seconds: float | None = None
+    pretraining_seconds: float = 900.0
     output: Path | None = None
     resamples: int = 2000
 
@@ -61,11 +62,11 @@ class Said:
 
     Attributes:
         classes: Index of the class, (N,); None for what only writes.
-        texts: What it wrote.
+        texts: What it wrote; None for what only tells the class.
     """
 
     classes: Indices | None
-    texts: list[str]
+    texts: list[str] | None
 
 
 def benchmark_chest(settings: ChestSettings) -> str:
@@ -89,6 +90,7 @@ def cross_validate(notes: Sequence[Any], settings: ChestSettings) -> dict[str, S
     folds = _notes().note_folds(notes, N_FOLDS, FOLD_SEED)
     said = {name: Said(np.zeros(len(notes), np.intp), [""] * len(notes)) for name in ARMS}
     said |= {name: Said(None, [""] * len(notes)) for name in (TEMPLATE, NEAREST)}
+    said[REGRESSION] = Said(np.zeros(len(notes), np.intp), None)
     for fold in range(N_FOLDS):
         own, test = [one for one, f in zip(notes, folds, strict=True) if f != fold], np.flatnonzero(folds == fold)
         vocabulary = chest.add_words(base, own)
@@ -100,6 +102,7 @@ def cross_validate(notes: Sequence[Any], settings: ChestSettings) -> dict[str, S
             logger.info("fold %d, %s: %s, %d steps", fold, name, arm.fit.history[-1].line(), arm.fit.steps)
             said[name].classes[test] = arm.classify(cases).argmax(1)  # type: ignore[index]
             _put(said[name], test, arm.write(cases))
+        said[REGRESSION].classes[test] = _regression(own, [notes[i] for i in test])  # type: ignore[index]
         written = [one for one in own if one.description]
         _put(said[TEMPLATE], test, [template_report([one.description for one in written])] * len(test))
         _put(said[NEAREST], test, _nearest(written, [notes[i] for i in test]))
@@ -107,8 +110,16 @@ def cross_validate(notes: Sequence[Any], settings: ChestSettings) -> dict[str, S
 
 
 def _put(said: Said, places: Indices, texts: Sequence[str]) -> None:
+    assert said.texts is not None
     for place, text in zip(places, texts, strict=True):
         said.texts[place] = text
+
+
+def _regression(train: Sequence[Any], test: Sequence[Any]) -> Indices:
+    """The class that counted words of the history speak for."""
+    known = [one for one in train if one.study_class >= 0]
+    classes = np.array([one.study_class for one in known])
+    return tfidf_regression([one.history for one in known], classes, [one.history for one in test])
 
 
 def _nearest(train: Sequence[Any], test: Sequence[Any]) -> list[str]:
@@ -133,7 +144,8 @@ def tables(notes: Sequence[Any], said: dict[str, Said], resamples: int) -> str:
     """Class scores with intervals over patients, then the scores of the texts."""
     described = [i for i, one in enumerate(notes) if one.description]
     wanted, lexicon = [notes[i].description for i in described], lib_module("text.lexicon_chest").CHEST
-    scores = {name: score_reports([one.texts[i] for i in described], wanted, lexicon) for name, one in said.items()}
+    written = {name: one.texts for name, one in said.items() if one.texts is not None}
+    scores = {name: score_reports([texts[i] for i in described], wanted, lexicon) for name, texts in written.items()}
     patients = np.array([notes[i].patient for i in described])
     return "\n".join(
         [class_table(notes, said, resamples), scores_table(scores), "", text_table(scores, patients, resamples)]
@@ -228,7 +240,7 @@ def _write(path: Path, notes: Sequence[Any], said: dict[str, Said]) -> None:
             {
                 "study": note.study_id,
                 "class": None if one.classes is None else int(one.classes[i]),
-                "text": one.texts[i],
+                "text": None if one.texts is None else one.texts[i],
             }
             for i, note in enumerate(notes)
         ]

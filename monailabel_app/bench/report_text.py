@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..roots import lib_module
+from .tfidf import tfidf_regression
 from .toy import markdown_table
 
 if TYPE_CHECKING:
@@ -53,28 +54,16 @@ def predictions(reports: Sequence[CodedReport], seed: int, cpu_seconds: float) -
     encoder = _trainers().fit_reader(reports, seed, cpu_seconds)
     return {
         ENCODER: encoder.read(_test(reports)) > 0.5,
-        RIVAL: tfidf_regression(reports),
+        RIVAL: regression_labels(reports),
         RULES: rule_labels(_test(reports)),
     }
 
 
-def tfidf_regression(reports: Sequence[CodedReport]) -> BoolArray:
-    """Words and pairs of words, and a logistic regression for each problem, balanced between the classes."""
-    try:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.multiclass import OneVsRestClassifier
-    except ImportError as missing:
-        raise lib_module("types").InputError(
-            f"this benchmark needs the extra 'bench': pip install 'lesionloop[bench]' ({missing})"
-        ) from missing
+def regression_labels(reports: Sequence[CodedReport]) -> BoolArray:
+    """What :func:`monailabel_app.bench.tfidf.tfidf_regression` reads."""
     train = _trainers().part(reports, "train")
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
-    vectors = vectorizer.fit_transform([one.text for one in train])
-    regression = OneVsRestClassifier(LogisticRegression(class_weight="balanced", C=10, max_iter=1000))
-    regression.fit(vectors, _trainers().coded(train))
-    found: BoolArray = regression.predict(vectorizer.transform([one.text for one in _test(reports)])).astype(bool)
-    return found
+    texts = [one.text for one in train], [one.text for one in _test(reports)]
+    return tfidf_regression(texts[0], _trainers().coded(train), texts[1]).astype(bool)
 
 
 def rule_labels(reports: Sequence[CodedReport]) -> BoolArray:

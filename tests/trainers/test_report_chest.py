@@ -162,6 +162,7 @@ def test_the_tables_have_a_row_for_each_arm() -> None:
     table = class_table(notes, said, 20)
     assert "8 studies of 6 patients" in table
     assert "| full | 1.000 [1.000, 1.000] | - |" in table
+    assert "| counted words | 0.500" in class_table(notes, {**said, "counted words": Said(np.zeros(12, int), None)}, 20)
     from lib.text import CHEST
 
     scores = {

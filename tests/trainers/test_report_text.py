@@ -10,7 +10,7 @@ import pytest
 
 from lib.text.indiana import PROBLEMS, CodedReport, part_of, read_reports
 from lib.trainers.report_text import SETTINGS, coded, fit_reader, label_f1, part
-from monailabel_app.bench.report_text import rule_labels, tfidf_regression
+from monailabel_app.bench.report_text import regression_labels, rule_labels
 
 TEXTS = {
     "normal": "The heart is normal in size. The lungs are clear.",
@@ -69,5 +69,5 @@ def test_the_encoder_and_its_rival_learn_what_words_decide() -> None:
     assert truth.shape == (30, len(PROBLEMS))
     reader = fit_reader(given, 0, settings=dataclasses.replace(SETTINGS, max_epochs=2))
     assert label_f1(reader.read(part(given, "test")) > 0.5, truth) > 0.9
-    assert label_f1(tfidf_regression(given), truth) > 0.9
+    assert label_f1(regression_labels(given), truth) > 0.9
     assert label_f1(rule_labels(part(given, "test")), truth) > 0.9
