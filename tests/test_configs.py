@@ -131,6 +131,14 @@ def test_override_checks_types(tmp_path: Path) -> None:
         override(load_config(write(tmp_path, MINIMAL)), {"training.window": "all"})
 
 
+def test_the_channels_of_a_report_model_are_those_of_its_lesion_model_not_of_a_network() -> None:
+    report = load_config(CONFIGS / "report_brain_three_channel.yaml")
+    lesions = load_config(CONFIGS / "mr_three_channel_segmentation.yaml")
+    assert report.input == lesions.input
+    assert report.report is not None
+    assert report.report.source == lesions.name
+
+
 def test_an_unknown_network_is_named(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, MINIMAL + "network: {name: resnet}\n"))
     with pytest.raises(InputError, match="'resnet' is unknown; known: clip_net, lesion_net"):
