@@ -212,6 +212,11 @@ class ModelConfig:
             raise ValueError(f"labels names {len(self.labels)} classes, report.network.heads.classes is another number")
         if sorted(self.labels.values()) != list(range(1, len(self.labels) + 1)):
             raise ValueError(f"labels must have the values 1..{len(self.labels)}, got {self.labels}")
+        if self.report is None:
+            self._check_network()
+
+    def _check_network(self) -> None:
+        """A report model has no lesion net, and ``network`` says nothing of it."""
         if len(self.input.channels) != self.network.in_channels:
             raise ValueError(
                 f"input.channels names {len(self.input.channels)} channels, "
