@@ -15,9 +15,10 @@ from ..text import BRAIN_MR, Change, Fact, Lexicon, MeasuredLesion, MeasuredStud
 from ..text.changes import changes_in
 from ..types.report import Support
 from .measured import by_size
+from .misread import misread, odd_amount
 from .numbers import ROUNDED_ML, ROUNDED_MM, ROUNDED_PERCENT, agrees, all_same, listed, shown_mm, stray_number
 from .opinions import Opinion
-from .wording import EVERY, LARGEST, NONE_OF, OTHERS, SEVERAL, SINGLE, SMALLEST, amount_in_words, unread_words
+from .wording import ALL_THESE, EVERY, NONE_OF, SEVERAL, SINGLE, amount_in_words, named, unread_words
 
 LESION = "lesion"
 SAME = {"hyperintensity": LESION}
@@ -110,9 +111,11 @@ def check_sentence(text: str, scene: Scene, lesion: int | None = None) -> Checke
     spoken = [one for one in scene.study.lesions if any(one.id in verdict.lesions for verdict in verdicts)]
     worst = min(verdicts, key=lambda verdict: WORST.index(verdict.support))
     stray = stray_number(text, facts, spoken, scene.study.days)
-    stray = stray or (amount_in_words(lowered) if scene.is_measured else "")
+    stray = stray or (amount_in_words(lowered) or odd_amount(lowered) if scene.is_measured else "")
     if stray and worst.support is not Support.CONTRADICTED:
         return Checked(facts, verdicts, Support.CONTRADICTED, stray)
+    if worst.support in (Support.SUPPORTED, Support.NOT_ASSESSED) and (why := misread(text, facts, scene.lexicon)):
+        return Checked(facts, verdicts, Support.UNSUPPORTED, why)
     if worst.support is Support.SUPPORTED and scene.is_measured and (unread := unread_words(text, scene.lexicon)):
         return Checked(facts, verdicts, Support.UNSUPPORTED, f"says more than was measured: {', '.join(unread)}")
     return Checked(facts, verdicts, worst.support, worst.reason)
@@ -201,7 +204,8 @@ def _present(fact: Fact, text: str, scene: Scene, lesion: int | None) -> Verdict
         return Verdict(Support.CONTRADICTED, reason="no lesion was measured")
     if fact.side is Side.BILATERAL:
         return _on_both_sides(fact, scene)
-    if EVERY.search(text) and (wrong := [why for one in scene.there for why in _mismatches(fact, one, scene)]):
+    every = EVERY.search(text) or (fact.change is not None and fact.count is None and ALL_THESE.search(text))
+    if every and (wrong := [why for one in scene.there for why in _mismatches(fact, one, scene)]):
         return Verdict(Support.CONTRADICTED, tuple(one.id for one in scene.there), f"not of every lesion: {wrong[0]}")
     if fact.count is not None and fact.count != 1:
         return _counted(fact, scene)
@@ -250,16 +254,6 @@ def _one_of(fact: Fact, text: str, lesions: tuple[MeasuredLesion, ...], scene: S
     if wrong:
         return Verdict(Support.CONTRADICTED, (best.id,), "; ".join(wrong))
     return Verdict(Support.SUPPORTED, (best.id,))
-
-
-def named(text: str, lesions: tuple[MeasuredLesion, ...]) -> tuple[MeasuredLesion, ...]:
-    """Those lesions, of the largest first, that "the largest", "the smaller" or "another" can mean."""
-    text = text.lower()
-    if OTHERS.search(text) and len(lesions) < 2:
-        return ()
-    if LARGEST.search(text):
-        return lesions[:1]
-    return lesions[-1:] if SMALLEST.search(text) else lesions
 
 
 def _mismatches(fact: Fact, lesion: MeasuredLesion, scene: Scene) -> Iterator[str]:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Items
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from ..followup.growth import growth_of
 from ..followup.timeline import Beginning, LesionTrack, Observation, Timeline
 from ..text.facts import Change
 from ..types import FloatArray
+from ..types.json_values import at, items_of, known_keys, number
 
 Point = tuple[float, float, float]
 
@@ -45,6 +47,24 @@ class EarlierVisit:
     lesions: dict[int, History] = field(default_factory=dict)
     gone: tuple[Point, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        lesions = {str(number): asdict(one) for number, one in self.lesions.items()}
+        return {"days": self.days, "lesions": lesions, "gone": [list(point) for point in self.gone]}
+
+    @classmethod
+    def from_json(cls, data: Any) -> EarlierVisit:
+        """Build it from :meth:`to_json`'s values.
+
+        Raises:
+            InputError: If a key is unknown, or a value is not what it should be; it says where.
+        """
+        with at("earlier"):
+            known_keys(data, {"days", "lesions", "gone"})
+            lesions = {int(n): _history_of(one) for n, one in known_keys(data.get("lesions", {})).items()}
+            gone = tuple(_point(one) for one in items_of(data.get("gone", [])))
+            return cls(_measured(data.get("days")), lesions, gone)
+
 
 def earlier_visit(timeline: Timeline, visit: int, to_reference: Items[FloatArray]) -> EarlierVisit | None:
     """Compare a visit with the one right before it; None for the first.
@@ -68,6 +88,22 @@ def earlier_visit(timeline: Timeline, visit: int, to_reference: Items[FloatArray
             x, y, z = (to_visit @ [*before.finding.center_lps_mm, 1.0])[:3]
             gone.append((float(x), float(y), float(z)))
     return EarlierVisit(days, histories, tuple(gone))
+
+
+def _history_of(data: Any) -> History:
+    known_keys(data, {"change", "percent", "volume_before_ml"})
+    change = data.get("change")
+    values = _measured(data.get("percent")), _measured(data.get("volume_before_ml"))
+    return History(None if change is None else Change(change), *values)
+
+
+def _point(data: Any) -> Point:
+    x, y, z = (number(value) for value in items_of(data))
+    return x, y, z
+
+
+def _measured(value: Any) -> float | None:
+    return None if value is None else number(value)
 
 
 def _is_gone(track: LesionTrack, visit: int) -> bool:

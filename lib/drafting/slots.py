@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from ..text import Change, Fact, MeasuredLesion, Slot, SlotValue, detokenize, label_sentence
 from ..text.measures import NUMBER_WORDS
 from ..text.tokens import SLOTS
-from .claims import LESION, SAME, Scene, named
+from .claims import LESION, SAME, Scene
+from .wording import named
 
 _SAYS_WHICH = 10.0
 """What a mismatch of side, place or change costs, against attention that is at most 1."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from ..text import Lexicon
+from ..text import Lexicon, MeasuredLesion
 from ..text.attributes import Kind, attributes_in
 from ..text.context import triggers_in
 from ..text.labeller import readable
@@ -26,6 +26,10 @@ SINGLE = re.compile(r"\b(?:single|solitary|only|sole|lone|isolated)\b")
 EVERY = re.compile(
     r"(?<!in )\b(?:all|both|each|every)(?: of)?(?: the| these| those)?(?: \w+){0,2}? "
     r"(?:lesions?|mass(?:es)?|foci|tumou?rs?|nodules|them|are|have|lie|measure|show)\b"
+)
+ALL_THESE = re.compile(
+    r"(?:^|\b(?<!of )(?:the|these|those) )(?:lesions|masses|foci|tumou?rs|nodules) (?:have|are|were|show)\b"
+    r"|\b(?:they|these) (?:have|are|were|show)\b"
 )
 NONE_OF = re.compile(r"\W*(?:no(?! longer| more)|none of)\b")
 """Which lesions a text in lower case speaks of, and of how many."""
@@ -58,6 +62,16 @@ _PLAIN = frozenset(
     )
 )
 """Words that claim nothing by themselves."""
+
+
+def named(text: str, lesions: tuple[MeasuredLesion, ...]) -> tuple[MeasuredLesion, ...]:
+    """Those lesions, of the largest first, that "the largest", "the smaller" or "another" can mean."""
+    text = text.lower()
+    if OTHERS.search(text) and len(lesions) < 2:
+        return ()
+    if LARGEST.search(text):
+        return lesions[:1]
+    return lesions[-1:] if SMALLEST.search(text) else lesions
 
 
 def amount_in_words(text: str) -> str:

@@ -47,7 +47,8 @@ class ReportDrafting(ServedModel):
 
     - ``report``: the draft as :meth:`lib.types.report.Report.to_json` writes it, without a version, to be saved with
       ``PUT /reports/{image}``; its frames are those that viewers show,
-    - ``findings``: what it was written of,
+    - ``findings``: what it was written of, and ``earlier``: what has become of them
+      (:class:`lib.drafting.earlier.EarlierVisit`), or None,
     - ``guard``: what the checks did not let through or added, with the reason,
     - ``finding_probabilities`` and ``opinions`` of the findings head,
     - ``class_probabilities`` of the study, by label, of a model that tells classes,
@@ -68,6 +69,12 @@ class ReportDrafting(ServedModel):
         self.source = source
         self._input: ReportInput = RadiographInput(config) if source is None else LesionInput(config, source)
         self._writers = PredictorCache(config, report_writer)
+
+    @property
+    def lexicon(self) -> str:
+        """Name of the words of its reports."""
+        assert self._model.report is not None
+        return self._model.report.lexicon
 
     def is_valid(self) -> bool:
         """Whether the model, and the one it writes from, have weights to run with."""
@@ -100,6 +107,7 @@ class ReportDrafting(ServedModel):
             draft = self._writers.get(asked.device, path).write(seen.to_report, model)
         params = self._params(draft, seen, model)
         params |= {"time_point": asked.time_point, "part": asked.part}
+        params["earlier"] = asked.visit.earlier and asked.visit.earlier.to_json()
         study = seen.study
         params["warnings"] = [*study.problems, *misfit(study.modality, seen.input), *off_in_files(study.sequence)]
         params["latencies"] = clock.latencies()

@@ -6,6 +6,7 @@ from .changes import change_from_draft as change_from_draft
 from .changes import compare_texts as compare_texts
 from .fhir import diagnostic_report as diagnostic_report
 from .stored import check_report as check_report
+from .stored import check_upload as check_upload
 from .stored import stored_report as stored_report
 from .stored import training_reports as training_reports
 from .versions import ReportConflict as ReportConflict

@@ -74,6 +74,19 @@ def check_report(store: ReportStore, image: str, new: Report | None) -> None:
         raise ReportConflict(f"the report of image '{image}' is {current.status.value}; it is amended, never removed")
 
 
+def check_upload(store: ReportStore, image: str) -> None:
+    """Keep a report that a person has worked on from being replaced in a way that makes no version of it.
+
+    Raises:
+        ReportConflict: If the current report is corrected, signed or amended.
+    """
+    current = _readable(store, image)
+    if current is None or current.status is ReportStatus.DRAFT:
+        return
+    how = "amend it" if current.status.is_final else "save its next version with the report routes"
+    raise ReportConflict(f"the report of image '{image}' is {current.status.value}: {how}, which keeps its versions")
+
+
 def training_reports(store: ReportStore) -> list[TrainingReport]:
     """The reports that count for training: those that a person has corrected, signed or amended, never mere drafts."""
     found = []

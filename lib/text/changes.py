@@ -111,7 +111,7 @@ CHANGES: dict[Change, tuple[str, ...]] = {
     ),
 }
 """Words of each change; the longest that fits at a place counts, so "has not grown" is no growth."""
-_STILL_THERE = compiled(
+STILL_THERE = compiled(
     [
         r"(?:has|have|is|are|did|does|do) not (?:yet |completely |fully )*(?:resolved?|disappear(?:ed)?|cleared|gone|"
         r"vanished)"
@@ -124,7 +124,7 @@ _CHANGES = [(change, compiled(words)) for change, words in CHANGES.items()]
 def changes_in(sentence: str, taken: list[tuple[int, int]]) -> list[tuple[Change, int, int]]:
     """The changes that a sentence in lower case names, without those whose words are already ``taken``."""
     found = [Mention(change.value, *m.span()) for change, pattern in _CHANGES for m in pattern.finditer(sentence)]
-    found += [Mention("", *m.span()) for m in _STILL_THERE.finditer(sentence)]
+    found += [Mention("", *m.span()) for m in STILL_THERE.finditer(sentence)]
     kept = [one for one in longest(found) if one.finding]
     return [
         (Change(one.finding), one.start, one.end)

@@ -77,6 +77,7 @@ _CUES: dict[Cue, tuple[str, ...]] = {
         r"vs\.?",
         r"differential(?: diagnosis)?(?: considerations?)?(?: includes?)?",
         r"perhaps",
+        r"not necessarily",
         r"rule out",
         r"r/o",
         r"to exclude",
@@ -113,7 +114,6 @@ _CUES: dict[Cue, tuple[str, ...]] = {
     ),
     Cue.NOTHING: (
         r"not only",
-        r"not necessarily",
         r"no (?:further|additional|other) (?:evaluation|imaging|follow-?up)",
         r"no comparisons?",
         r"no (?:prior|previous|earlier)s?(?: \w+)? (?:studies|study|exams?|examinations?|films?|radiographs?|images)?",

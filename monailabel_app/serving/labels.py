@@ -56,6 +56,8 @@ def save_label(
         if form is LabelForm.frames:
             _count_as_models_do(Path(path), image, info)
         with STORE_LOCK:
+            if tag == "report":
+                lib_module("reports").check_upload(store(), image)
             label_id = store().save_label(image, path, tag, info)
             result = label_app().on_save_label(image, label_id) or {}
     finally:

@@ -311,3 +311,43 @@ def put_away(live: Live, image: str) -> None:
 
 def stored_version(live: Live, image: str) -> int:
     return int(stored(live, image).get("report", {}).get("version", 0))
+
+
+def test_own_words_are_compared_with_what_the_draft_was_written_of(browser: Browser, live: Live) -> None:
+    """A hint only: the sentence stays a person's, and can be stored and signed whatever the hint says."""
+    wrong = "A lesion of 90 mm lies in the left cerebellar hemisphere."
+    hint = {"support": "contradicted", "reason": "size 90 mm, measured 42 x 40 mm", "finding_ids": [1], "facts": []}
+    sent: list[dict[str, Any]] = []
+
+    def check(route: Route, request: Request) -> None:
+        sent.append(json.loads(request.post_data or ""))
+        route.fulfill(json={"sentences": [{**hint, "text": one["text"]} for one in sent[-1]["sentences"]]})
+
+    with opened(browser) as (page, watched):
+        page.set_viewport_size(SIZE)
+        open_blank(page, live.url)
+        offer(page, {MODEL: KNOWN})
+        page.route("**/reports/*/check", check)
+        drafted = {"report": {"sections": DRAFT["sections"]}, "findings": [], "opinions": {"lesion": "there"}}
+        answer_drafts(page, {**drafted, "earlier": None, "warnings": []})
+        begin(page, live)
+        page.evaluate(MOUNT, "phantom-b")
+        page.get_by_test_id("tab-report").click()
+        page.get_by_test_id("draft-report").click()
+        expect(page.get_by_test_id("report-status")).to_have_text("New draft", timeout=30_000)
+        row(page, LESION).get_by_test_id("sentence-text").press("Enter")
+        page.get_by_test_id("edit-sentence").fill(wrong)
+        assert not sent, "nobody is corrected while writing"
+        page.get_by_test_id("edit-sentence").press("Enter")
+        edited = row(page, wrong)
+        expect(edited.get_by_test_id("support")).to_have_text("≠ Contradicted")
+        expect(edited.get_by_role("status")).to_contain_text("against these words: size 90 mm, measured 42 x 40 mm")
+        expect(edited).to_contain_text("edited")
+        expect(edited).not_to_contain_text("! decide")
+        assert not violations(page, "lesionloop-report-text")
+        evidence = {"findings": [], "opinions": {"lesion": "there"}, "earlier": None}
+        assert sent == [{"model": MODEL, **evidence, "sentences": [{"text": wrong, "finding_ids": [1]}]}]
+        edited.get_by_test_id("restore").click()
+        expect(row(page, LESION).get_by_test_id("support")).to_have_text("✓ Supported")
+        expect(row(page, LESION).get_by_test_id("hint")).to_be_empty()
+        assert not watched.errors

@@ -98,3 +98,47 @@ def test_what_clients_may_not_send(served: Served, params: dict[str, Any], named
 def test_nothing_to_train_on_is_said(served: Served) -> None:
     trainer = requests.get(f"{served.url}/info/", timeout=60).json()["trainers"][MODEL]
     assert trainer["config"]["max_epochs"] > 0
+
+
+def check(served: Served, body: dict[str, Any]) -> requests.Response:
+    return requests.post(f"{served.url}/reports/{served.images[1]}/check", json=body, timeout=60)
+
+
+def test_words_of_a_person_are_compared_with_what_the_draft_was_written_of(served: Served) -> None:
+    draft = served.infer(1, followup=True).json()
+    evidence = {"model": MODEL, **{key: draft[key] for key in ("findings", "opinions", "earlier")}}
+    told = [one for part in draft["report"]["sections"].values() for one in part if one["support"] == "supported"]
+    texts = [one["text"] for one in told if one["finding_ids"]]
+    wrong = ["There are 17 lesions.", "There is not no lesion.", "The lesion is a glioblastoma."]
+    sentences = [{"text": one} for one in texts + wrong]
+    answer = check(served, {**evidence, "sentences": sentences})
+    assert answer.ok, answer.text
+    said = answer.json()["sentences"]
+    assert {one["support"] for one in said[: len(texts)]} == {"supported"}
+    assert said[len(texts)]["support"] == "contradicted"
+    assert "not 17" in said[len(texts)]["reason"]
+    assert {one["support"] for one in said[len(texts) + 1 :]} <= {"contradicted", "unsupported"}
+    alone = {**evidence, "earlier": None, "sentences": [{"text": "The lesion has grown."}]}
+    [one] = check(served, alone).json()["sentences"]
+    assert (one["support"], one["reason"]) == ("not_assessed", "no earlier examination was compared")
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "named"),
+    [
+        ({"model": "nobody"}, 404, "nobody"),
+        ({"model": LESIONS}, 400, "report model"),
+        ({"findings": None}, 400, "findings"),
+        ({"findings": [{"id": 1}]}, 400, "findings"),
+        ({"sentences": [{"text": "x" * 2001}]}, 400, "2001 characters"),
+        ({"sentences": [{"text": "x"}] * 101}, 400, "101 are too many"),
+        ({"sentences": [{"words": "x"}]}, 400, "words"),
+        ({"earlier": {"days": "soon"}}, 400, "earlier"),
+        ({"opinions": {"lesion": "maybe"}}, 400, "opinions"),
+        ({"image": "x"}, 400, "unknown key 'image'"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(served: Served, change: dict[str, Any], status: int, named: str) -> None:
+    answer = check(served, {"model": MODEL, "findings": [], "opinions": {}, "sentences": [], **change})
+    assert answer.status_code == status, answer.text
+    assert named in answer.json()["detail"]

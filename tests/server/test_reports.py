@@ -20,7 +20,7 @@ from monailabel_app.roots import APP_DIR
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 ANNA, BEN = "a-token-for-tests-0123456789", "b-token-for-tests-0123456789"
-SEEDS = (310, 311, 312, 313)
+SEEDS = (310, 311, 312, 313, 314)
 SMALL = {"n_frames": 6, "size": 64, "spacing_mm": (3.75, 3.75, 18.0), "n_lesions": 1}
 DRAFT = {
     "status": "draft",
@@ -165,6 +165,27 @@ def test_a_signed_report_stays(locked: Live) -> None:
     )
     assert (answer.status_code, "amend it" in answer.text) == (409, True)
     assert locked.ok("GET", path) == signed
+
+
+def test_an_upload_takes_the_place_of_drafts_only(local: Live) -> None:
+    image = next(local.images)
+    path = f"/reports/{image}"
+
+    def upload() -> requests.Response:
+        files = {"label": ("report.json", json.dumps(DRAFT).encode())}
+        tag = {"image": image, "tag": "report"}
+        return requests.put(f"{local.url}/datastore/label", params=tag, files=files, timeout=60)
+
+    assert upload().ok
+    assert upload().ok
+    first = local.ok("GET", path)["report"]
+    second = local.ok("PUT", path, corrected(first, author="Anna"))
+    refused = upload()
+    assert (refused.status_code, "with the report routes, which keeps its versions" in refused.json()["detail"]) == (
+        409,
+        True,
+    )
+    assert local.ok("GET", path) == second
 
 
 def test_without_logins_people_say_who_they_are(local: Live) -> None:

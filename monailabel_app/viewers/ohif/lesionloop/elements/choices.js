@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A question with a few answers, as a native modal dialog. */
+import { showDialog } from './dialog.js';
 import { h } from './dom.js';
 import { addStyles } from './styles.js';
 
@@ -26,7 +27,6 @@ let dialogs = 0;
 export function choose({ title, text, choices, cancel = 'Cancel' }) {
   addStyles();
   const id = `ll-dialog-${(dialogs += 1)}`;
-  const before = document.activeElement;
   const dialog = h('dialog', { class: 'll-dialog', 'aria-labelledby': `${id}-title`, 'aria-describedby': `${id}-text`,
     dataset: { testid: 'choices' } });
   const button = ({ value, text: words, look }) => h('button', {
@@ -35,16 +35,7 @@ export function choose({ title, text, choices, cancel = 'Cancel' }) {
   }, words);
   dialog.append(h('h2', { id: `${id}-title` }, title), h('p', { id: `${id}-text` }, text),
     h('div', { class: 'll-choices' }, choices.map(button), button({ value: '', text: cancel })));
-  ['keydown', 'keypress', 'keyup'].forEach(type => dialog.addEventListener(type, event => event.stopPropagation()));
-  document.body.append(dialog);
-  dialog.showModal();
-  return new Promise(resolve => {
-    dialog.addEventListener('close', () => {
-      dialog.remove();
-      if (before?.isConnected) before.focus();
-      resolve(dialog.returnValue || null);
-    });
-  });
+  return showDialog(dialog).then(answer => answer || null);
 }
 
 /**

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One sentence of a report: its words, how far the findings bear it out, and what a person can do with it. */
+import { hintOf } from '../state/report-check.js';
 import { evidenceOf, isDoubtful, written } from '../state/report-sentences.js';
 import { h, percent, setAttribute, setText } from './dom.js';
 import { textBox } from './report-box.js';
 import { evidenceView } from './report-evidence.js';
-import { DECISIONS, SUPPORT, placeText } from './report-words.js';
+import { DECISIONS, SUPPORT, hintText, placeText } from './report-words.js';
 
 const TITLES = { accept: 'Accept (A)', edit: 'Edit (Enter)', strike: 'Strike out (X)', restore: 'Take back (U)' };
 const KEYS = { a: 'accept', x: 'strike', Delete: 'strike', u: 'restore' };
@@ -45,13 +46,15 @@ export class SentenceRow {
       support: h('span', { class: 'll-support', dataset: { testid: 'support' } }),
       confidence: h('span', { class: 'll-number', title: 'Confidence' }), badge: h('span', { class: 'll-badge' }),
       accept: act('accept', '✓'), edit: act('edit', '✎'), strike: act('strike', '✕'), restore: act('restore', '↺'),
+      hint: h('div', { class: 'll-muted ll-hint-words', role: 'status', dataset: { testid: 'hint' } }),
       mine: h('div', { class: 'll-mine', hidden: true }), evidence: h('div', {}),
     };
     this.#parts = parts;
     const { support, confidence, badge, accept, edit, strike, restore } = parts;
     return h('li', { class: 'll-sentence', dataset: { testid: 'sentence' } }, this.text,
       h('div', { class: 'll-sentence-meta' }, h('span', { id }, support, ' ', confidence, ' ', badge),
-        h('span', { class: 'll-sentence-actions' }, restore, accept, edit, strike)), parts.mine, parts.evidence);
+        h('span', { class: 'll-sentence-actions' }, restore, accept, edit, strike)),
+    parts.hint, parts.mine, parts.evidence);
   }
 
   /**
@@ -66,7 +69,7 @@ export class SentenceRow {
     setAttribute(this.node, 'aria-current', session.selected === this.key ? 'true' : null);
     setAttribute(this.node, 'data-doubtful', isDoubtful(sentence));
     Object.assign(this.node.dataset, { support, decision: sentence.decision });
-    this.#updateSupport(support, confidence);
+    this.#updateSupport(support, confidence, hintOf(session, sentence));
     this.#updateBadge(sentence);
     this.#updateActions(sentence, placeText(sentence, number), session.editable);
     this.#updateMine(sentence, session.editable);
@@ -74,9 +77,12 @@ export class SentenceRow {
     if (!session.editable) this.#closeBox();
   }
 
-  #updateSupport(support, confidence) {
+  /** Own words have the mark of what the measurements say of them, which decides nothing. */
+  #updateSupport(known, confidence, hint) {
     setText(this.#parts.confidence, confidence === null ? '' : percent(confidence));
+    setText(this.#parts.hint, hint ? hintText(hint) : '');
     const node = this.#parts.support;
+    const support = hint?.support ?? known;
     if (node.dataset.support === support) return;
     const [mark, word, title, look] = SUPPORT[support];
     node.dataset.support = support;

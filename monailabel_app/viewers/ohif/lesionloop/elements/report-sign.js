@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The last question before a report is signed. */
 import { evidenceOf } from '../state/report-sentences.js';
+import { showDialog } from './dialog.js';
 import { h, plural } from './dom.js';
 import { SUPPORT } from './report-words.js';
 import { addStyles } from './styles.js';
@@ -14,7 +15,6 @@ import { addStyles } from './styles.js';
  */
 export function confirmSignature({ name, count, unsupported, reason = '' }) {
   addStyles();
-  const before = document.activeElement;
   const check = h('input', { type: 'checkbox', dataset: { testid: 'confirm-unsupported' } });
   const sign = h('button', { class: 'll-button ll-primary', type: 'button', disabled: unsupported.length > 0,
     dataset: { testid: 'confirm-sign' }, on: { click: () => dialog.close('sign') } }, `Sign as ${name}`);
@@ -31,16 +31,7 @@ export function confirmSignature({ name, count, unsupported, reason = '' }) {
   h('label', { class: 'll-check' }, check, h('span', {}, `I stand for ${these}, although the findings do not.`))],
   h('div', { class: 'll-choices' }, h('button', { class: 'll-button', type: 'button', autofocus: true,
     dataset: { choice: '' }, on: { click: () => dialog.close('') } }, 'Cancel'), sign));
-  ['keydown', 'keypress', 'keyup'].forEach(type => dialog.addEventListener(type, event => event.stopPropagation()));
-  document.body.append(dialog);
-  dialog.showModal();
-  return new Promise(resolve => {
-    dialog.addEventListener('close', () => {
-      dialog.remove();
-      if (before?.isConnected) before.focus();
-      resolve(dialog.returnValue === 'sign');
-    });
-  });
+  return showDialog(dialog).then(answer => answer === 'sign');
 }
 
 function supportOf(sentence) {

@@ -19,6 +19,17 @@ export const SUPPORT = {
 /** What a person has made of a sentence; nothing is said of one that nobody has decided on. */
 export const DECISIONS = { drafted: '', accepted: 'accepted', edited: 'edited', struck: 'struck out', added: 'added' };
 
+const HINTS = {
+  supported: 'The measurements bear out these words.',
+  contradicted: 'The measurements speak against these words',
+  unsupported: 'The measurements do not bear out these words',
+};
+
+/** @param {import('../state/report-check.js').Hint} hint @returns {string} "... speak against these words: ..." */
+export function hintText({ support, reason }) {
+  return reason ? `${HINTS[support]}: ${reason}.` : HINTS[support];
+}
+
 const STATUS = { draft: 'Draft', corrected: 'Corrected', signed: 'Signed', amended: 'Amended' };
 const MOST_FRAMES = 3;
 

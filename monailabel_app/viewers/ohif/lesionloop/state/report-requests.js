@@ -46,6 +46,11 @@ export class ReportRequests {
     return this.#send('POST', `${address(image)}/amend`, body, version, options);
   }
 
+  /** What the measurements say of sentences; nothing is stored. @returns {Promise<{sentences: Object[]}>} */
+  check(image, body, options) {
+    return this.#send('POST', `${address(image)}/check`, body, 0, options);
+  }
+
   /** What changed between two versions, word by word; without `from` since the draft. */
   diff(image, from, to, options) {
     return this.#server.request(`${address(image)}/diff${query({ from, to })}`, {}, options);

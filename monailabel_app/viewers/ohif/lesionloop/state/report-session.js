@@ -46,6 +46,10 @@ export class ReportSession {
   conflict = null;
   /** @type {Map<number, string>} key of the lesion by the id that a fresh draft's sentences have for it */
   lesionKeys = new Map();
+  /** @type {Object|null} what a fresh draft was written of, as POST /reports/{image}/check takes it */
+  evidence = null;
+  /** @type {Map<string, import('./report-check.js').Hint>} what the measurements say of own words, by sentence key */
+  hints = new Map();
   /** @type {{title: string, sentences: Sentence[]|null, change: Object|null}|null} an older version, or a comparison */
   looking = null;
 
@@ -141,11 +145,13 @@ export class ReportSession {
    *
    * @param {Object} report with `sections` and what drafted it
    * @param {Map<number, string>} [lesionKeys] keys of the lesions by the ids that its sentences have for them
+   * @param {Object|null} [evidence] what it was written of
    */
-  propose(report, lesionKeys = new Map()) {
+  propose(report, lesionKeys = new Map(), evidence = null) {
     this.#begin({ ...report, status: 'draft' });
     this.isProposal = true;
     this.lesionKeys = lesionKeys;
+    this.evidence = evidence;
   }
 
   /** Begins with a draft that has just been stored; what a person has made of it stays. @param {Object} answer */

@@ -6,6 +6,7 @@
  */
 import { LatestWish } from './latest-wish.js';
 import { bestFrame } from './merge.js';
+import { ReportCheck, evidenceOfDraft, findingIdsOf } from './report-check.js';
 import { draftOf, draftParams, linkFindings } from './report-draft.js';
 import { ReportRequests } from './report-requests.js';
 import { evidenceOf, plainText, sentencesOf } from './report-sentences.js';
@@ -20,6 +21,7 @@ export class Reports {
   #sessions = new Map();
   #requests;
   #jumps;
+  #check;
   /** Whether somebody is writing in a box. */
   writing = false;
 
@@ -27,6 +29,7 @@ export class Reports {
   constructor(desk) {
     this.#desk = desk;
     this.#requests = new ReportRequests(desk.server);
+    this.#check = new ReportCheck(this.#requests, desk, () => this.#tell());
     this.#jumps = new LatestWish(index => desk.showFrame(index).catch(error => desk.failed(error)));
   }
 
@@ -63,6 +66,7 @@ export class Reports {
   write(writing) {
     this.writing = writing;
     this.#tell();
+    if (!writing) this.#check.soon(this.session);
   }
 
   /**
@@ -77,6 +81,7 @@ export class Reports {
     this.#desk.clearNotice();
     const result = change(session);
     this.#tell();
+    if (!this.writing) this.#check.soon(session);
     return result;
   }
 
@@ -95,7 +100,8 @@ export class Reports {
       const answer = await this.#desk.server.infer(name, session.imageId, params, { signal });
       const report = draftOf(answer, model);
       if (!report) throw new Error(`${name} answered without a report`);
-      if (session.mayDraft) session.propose(report, this.#link(lesions, answer.findings ?? []));
+      const evidence = evidenceOfDraft(answer, model, lesions.frames.time_point);
+      if (session.mayDraft) session.propose(report, this.#link(lesions, answer.findings ?? []), evidence);
     }, JOB);
     this.#tell();
   }
@@ -240,7 +246,7 @@ export class Reports {
     const all = lesions?.lesions.filter(({ status }) => status !== 'deleted') ?? [];
     const isMeant = (lesion, id) => (own.has(id) ? own.get(id) === lesion.key
       : lesion.finding?.id === id || (!lesion.finding && lesion.outline?.id === id));
-    return evidenceOf(sentence).findingIds.map(id => all.find(lesion => isMeant(lesion, id))).filter(Boolean);
+    return findingIdsOf(this.session, sentence).map(id => all.find(lesion => isMeant(lesion, id))).filter(Boolean);
   }
 
   /** @returns {number|null} index of the frame that shows best what a sentence speaks of */
