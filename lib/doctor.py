@@ -17,9 +17,10 @@ from .transforms.channels import lacking, without_channels
 from .transforms.geometry import affine_spacing_mm
 from .transforms.load import READ_TIMEOUT_S, fitting, from_file, misfit
 from .types import InputError, Sequence, SequenceKind, VolumeSeries
+from .volumes.picture import PICTURES
 from .volumes.read import read_image_file
 
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", *PICTURES)
 Progress = Callable[[int, int, str], None]
 """Told (done, all, what)."""
 
@@ -124,7 +125,7 @@ def _examine_file(path: Path, models: dict[str, ModelConfig], name: str) -> Exam
     file = read_image_file(path)
     image = from_file(file, SequenceKind.STACK)
     fits = {model: _misfit(from_file(file, config.input.kind), "", config.input) for model, config in models.items()}
-    suffix = next(s for s in VOLUME_SUFFIXES if path.name.lower().endswith(s))
+    suffix = next(s for s in IMAGE_SUFFIXES if path.name.lower().endswith(s))
     return _examined(image, name, suffix.lstrip("."), file.problems, fits, None)
 
 
@@ -176,11 +177,11 @@ def _examined(
 
 
 def _volume_files(folder: Path) -> list[Path]:
-    """NIfTI and other volume files; labels and hidden files are left out."""
+    """NIfTI and other volume files, and pictures; labels and hidden files are left out."""
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.name.lower().endswith(VOLUME_SUFFIXES) and path.is_file() and not _hidden(path, folder)
+        if path.name.lower().endswith(IMAGE_SUFFIXES) and path.is_file() and not _hidden(path, folder)
     )
 
 

@@ -17,12 +17,14 @@ from pydantic import Field, ValidationError
 from ..dicom.files import atomic_write
 from ..transforms.labels import MASK_SUFFIXES
 from ..types import InputError
+from ..volumes.picture import PICTURES
 from .folders import SETTLED_NS, FolderSeries, image_name
 from .names import BOXES, FINAL, ORIGINAL, REPORT, check_image_id, check_tag
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *PICTURES)
 LABELS = "labels"
 
 

@@ -19,7 +19,7 @@ from ..pacs import INDEX_FOLDER, open_pacs
 from ..types import InputError
 from .dicom import DicomStore
 from .local import LocalStore
-from .local_index import IMAGE_SUFFIXES
+from .local_index import VOLUME_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def kind_of_folder(folder: Path) -> str:
     """``local`` or ``embedded``."""
     if not folder.is_dir() or (folder / "datastore_v2.json").is_file():
         return "local"
-    if any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in folder.iterdir()):
+    if any(path.name.lower().endswith(VOLUME_SUFFIXES) for path in folder.iterdir()):
         return "local"
     files = (p for p in folder.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.parts[-8:]))
     for number, path in enumerate(files):

@@ -26,6 +26,7 @@ from .headers import NotDicomError, frame_count, is_image, object_name, raw_of, 
 from .nuclear import is_tomographic, slices_of
 from .parts import one_part
 from .pixels import frames_of, instance_name
+from .pixels.voi import brightness_of
 from .planes import Plane, one_grid, plane_of, with_assumed_positions, with_spacing
 from .stack import Pixels, at_positions, build_stack
 from .types import DicomSeries, SeriesFacts
@@ -190,7 +191,13 @@ def _read(files: list[Path], part: str | None) -> DicomSeries:
     image, found = _read_planes(planes, series_uid, part)
     used = volumes_of(image)
     uids = dict.fromkeys(uid for volume in used for uid in volume.sop_instance_uids)
-    return DicomSeries(image, facts, {uid: paths[uid] for uid in uids}, (*problems, *found))
+    brightness, shown = brightness_of(datasets[0]) if _is_radiograph(datasets, facts.modality) else (None, [])
+    used_files = {uid: paths[uid] for uid in uids}
+    return DicomSeries(image, facts, used_files, (*problems, *found, *shown), brightness)
+
+
+def _is_radiograph(datasets: list[Dataset], modality: str) -> bool:
+    return modality in _RADIOGRAPHS and len(datasets) == 1 and frame_count(datasets[0]) == 1
 
 
 def _images(files: list[Path]) -> tuple[list[tuple[Path, Dataset]], list[str]]:

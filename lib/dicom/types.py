@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..types import Sequence, VolumeSeries
+from ..types import FloatArray, Sequence, VolumeSeries
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,12 @@ class DicomSeries:
         facts: Who, when and what.
         files: The file of each SOP Instance UID that the image uses.
         problems: What the reader noticed and what it did about it, a sentence each (missing slices, gantry tilt ...).
+        brightness: Of a radiograph, as :func:`lib.dicom.pixels.voi.brightness_of` gives it; None where the file does
+            not say, and of other images.
     """
 
     image: Sequence | VolumeSeries
     facts: SeriesFacts
     files: dict[str, Path]
     problems: tuple[str, ...] = ()
+    brightness: FloatArray | None = None

@@ -14,7 +14,7 @@ from ..networks.report_net import ReportNet
 from ..reports.stored import TrainingReport
 from ..text import Lexicon, Vocabulary, label_sentence
 from ..types.report import Report
-from .report_cases import ReportCase
+from .report_cases import ReportCase, read_text
 from .report_studies import ReportStudy
 from .report_writing import BrainWriting
 
@@ -60,22 +60,34 @@ class CorrectedStudy(Generic[S]):
         return {"image": self.source.image, "status": self.source.report.status.value, "share": share, **asdict(counts)}
 
 
-def sentences_to_learn(report: Report, lexicon: Lexicon) -> list[tuple[str, str]]:
-    """Section and text of the sentences that stand, without those that tell of a change."""
+def indication_of(report: Report) -> str:
+    """Of the clinical text that the draft was written with, what the report keeps: the indication."""
+    return " ".join(sentence.text for sentence in report.standing.get("indication", ()))
+
+
+def sentences_to_learn(report: Report, lexicon: Lexicon, *, compared: bool = False) -> list[tuple[str, str]]:
+    """Section and text of the sentences that stand; of those that tell of a change only where that is known.
+
+    Args:
+        report: Of a person.
+        lexicon: Tells what a sentence says.
+        compared: Whether the model is told what has changed.
+    """
     return [
         (section, sentence.text)
         for section, part in report.standing.items()
         if section in ("findings", "impression")
         for sentence in part
-        if all(fact.change is None for fact in label_sentence(sentence.text, lexicon))
+        if compared or all(fact.change is None for fact in label_sentence(sentence.text, lexicon))
     ]
 
 
 def case_of(one: CorrectedStudy[ReportStudy], writing: BrainWriting) -> ReportCase:
-    """A corrected report as a case."""
+    """A corrected report as a case, with the indication that its draft was written with."""
     plain = writing.case(one.study, one.study.found, 0)
-    words = tuple(writing.vocabulary.id_of(token) for token in report_tokens(one.sentences))
-    return replace(plain, report=words, words=(), groups=())
+    words, groups = read_text(indication_of(one.source.report), writing.vocabulary)
+    report = tuple(writing.vocabulary.id_of(token) for token in report_tokens(one.sentences))
+    return replace(plain, report=report, words=words, groups=groups)
 
 
 def grown(vocabulary: Vocabulary, studies: Sequence[CorrectedStudy[Any]], room: int) -> Vocabulary:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from ..losses.report import UNKNOWN_CLASS
 from ..text import CHEST, label_sentence, mask_diseases, split_sentences
 from ..transforms.radiograph import radiograph
 from ..types import FloatArray, InputError
+from ..volumes.read import read_image_file
 
 CLASSES = ("covid", "bacterial", "fungal", "other")
 """``other``: viral, lipoid, nothing. Where only the syndrome is named (pneumonia, ARDS) the class is not known."""
@@ -166,12 +166,8 @@ def load_image(path: Path, size_px: int) -> FloatArray:
     Raises:
         InputError: If the file cannot be read.
     """
-    try:
-        with Image.open(path) as file:
-            pixels = np.asarray(file.convert("L"), dtype=np.float32)
-    except OSError as error:
-        raise InputError(f"{path}: no image that can be read ({error})") from error
-    return radiograph(pixels, size_px)
+    pixels = read_image_file(path).array[:, :, 0, 0, 0].T
+    return radiograph(pixels.astype(np.float32), size_px)
 
 
 def shifted(image: FloatArray, rng: np.random.Generator, most: float = 0.08) -> FloatArray:

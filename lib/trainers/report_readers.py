@@ -8,24 +8,25 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.datastore import Datastore
 
 from ..configs import ModelConfig, ReportConfig
 from ..drafting.measured import measured_study
 from ..drafting.sections import report_tokens
-from ..drafting.source import LesionSource, view_study
-from ..followup import findings_of_labels
+from ..drafting.source import LesionSource
+from ..reports.stored import TrainingReport
 from ..studies import patient_of
 from ..text import Vocabulary, mask_diseases
-from ..transforms.load import load_label, load_study
+from ..transforms.load import load_study
 from ..transforms.radiograph import radiograph_of
-from ..types import FloatArray, Source
+from ..types import FloatArray
 from .report_cases import Change, ReportCase, read_text
 from .report_chest import MAX_WORDS, augmented
-from .report_corrections import CorrectedStudy, case_of
+from .report_corrections import CorrectedStudy, case_of, indication_of
 from .report_folders import source_predictor
 from .report_notes import told_findings
 from .report_studies import ReportStudy
+from .report_visits import read_visit, since_before
 from .report_writing import BrainWriting, grammar_vocabulary
 
 REHEARSAL = 0.5
@@ -35,12 +36,15 @@ REHEARSAL = 0.5
 class StudyReader(Protocol):
     """What the train task needs to know of a kind of report model."""
 
-    def study(self, datastore: Datastore, image_id: str) -> Any:
-        """An image of the store as the model sees it, with ``image_id`` and ``patient``.
+    def study(self, datastore: Datastore, source: TrainingReport) -> Any:
+        """The image of a report as the model sees it, with ``image_id`` and ``patient``.
 
         Raises:
             InputError: If it cannot be used.
         """
+
+    def is_compared(self, study: Any) -> bool:
+        """Whether it is known what has changed in a study since the visit that its report compares with."""
 
     def first_words(self) -> Vocabulary:
         """The vocabulary of a model that has no weights yet."""
@@ -68,20 +72,17 @@ class LesionReader:
     def __init__(self, config: ModelConfig, source: LesionSource) -> None:
         self._settings, self._predictor = _settings(config), source_predictor(source)
 
-    def study(self, datastore: Datastore, image_id: str) -> ReportStudy:
-        """With the lesions of its final label where there is one, else those that the model finds."""
-        predictor = self._predictor
-        study = load_study(Path(datastore.get_image_uri(image_id)), predictor.config.input)
-        view = view_study(predictor, study.sequence)
-        found = measured_study(view.found.findings, view.brain_lps_mm)
-        label_id = datastore.get_label_by_image_id(image_id, DefaultLabelTag.FINAL)
-        if label_id:
-            label = Path(datastore.get_label_uri(label_id, DefaultLabelTag.FINAL))
-            mask = load_label(label, study.geometry, study.sequence.kind)
-            drawn = findings_of_labels([("lesion", mask > 0)], study.sequence, Source())
-            found = measured_study(drawn.findings, view.brain_lps_mm)
-        patient = _patient(datastore, image_id)
-        return ReportStudy(image_id, patient, view.features.astype(np.float16), found, found)
+    def study(self, datastore: Datastore, source: TrainingReport) -> ReportStudy:
+        """With its lesions, and what has become of them since the visit that the report compares with."""
+        visit = read_visit(datastore, source.image, self._predictor)
+        earlier = since_before(datastore, visit, source.report.prior_image, self._predictor)
+        found = measured_study(visit.found.findings, visit.view.brain_lps_mm, earlier)
+        features = visit.view.features.astype(np.float16)
+        return ReportStudy(source.image, _patient(datastore, source.image), features, found, found)
+
+    def is_compared(self, study: ReportStudy) -> bool:
+        """Whether the image of the earlier visit was read."""
+        return study.found.compared
 
     def first_words(self) -> Vocabulary:
         """Those of the grammar."""
@@ -131,11 +132,15 @@ class RadiographReader:
     def __init__(self, config: ModelConfig) -> None:
         self._config, self._settings = config, _settings(config)
 
-    def study(self, datastore: Datastore, image_id: str) -> RadiographStudy:
+    def study(self, datastore: Datastore, source: TrainingReport) -> RadiographStudy:
         """One radiograph of the store."""
-        study = load_study(Path(datastore.get_image_uri(image_id)), self._config.input)
+        study = load_study(Path(datastore.get_image_uri(source.image)), self._config.input)
         image = radiograph_of(study, self._config.input.max_size_px)
-        return RadiographStudy(image_id, _patient(datastore, image_id), image)
+        return RadiographStudy(source.image, _patient(datastore, source.image), image)
+
+    def is_compared(self, study: RadiographStudy) -> bool:
+        """Never: nothing is measured in a radiograph."""
+        return False
 
     def first_words(self) -> Vocabulary:
         """None but those of every vocabulary."""
@@ -150,13 +155,12 @@ class RadiographReader:
         return augmented
 
     def _case(self, one: CorrectedStudy[RadiographStudy], vocabulary: Vocabulary) -> ReportCase:
-        asked = " ".join(sentence.text for sentence in one.source.report.standing.get("indication", ()))
         told = " ".join(text for _, text in one.sentences)
         return ReportCase(
             one.study.image_id,
             one.patient,
             one.study.image,
-            *read_text(mask_diseases(asked), vocabulary, MAX_WORDS),
+            *read_text(mask_diseases(indication_of(one.source.report)), vocabulary, MAX_WORDS),
             report=tuple(vocabulary.id_of(token) for token in report_tokens(one.sentences)),
             findings=told_findings(told, self._settings.findings),
         )

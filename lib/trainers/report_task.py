@@ -38,9 +38,12 @@ READING = ("image_tokens", "text_encoder", "fusion", "finding_head", "class_head
 class ReportTrainTask(VersionedTrainTask):
     """Trains a report model on the corrected, signed and amended reports of the store, never on mere drafts.
 
-    A sentence of change is not learned: the images of the earlier visit are not read here, so nothing would bear it
-    out. New words of the people who correct get a place in the vocabulary. The challenger goes into service only if it
-    finds the reports of the validation patients likelier than the version in service does.
+    A sentence of change is learned where the image of the earlier visit that the report compares with is still in the
+    store: the changes are then measured anew, and told to the model as for a draft. Else nothing would bear it out, and
+    it is left out. Of the clinical text the report keeps the indication, which the model reads as for a draft; history
+    and earlier report of the request are not stored. New words of the people who correct get a place in the vocabulary.
+    The challenger goes into service only if it finds the reports of the validation patients likelier than the version
+    in service does.
 
     Args:
         config: The model.
@@ -107,11 +110,12 @@ class ReportTrainTask(VersionedTrainTask):
         found: list[CorrectedStudy[Any]] = []
         for i, report in enumerate(training_reports(datastore), 1):
             try:
-                study = reader.study(datastore, report.image)
+                study = reader.study(datastore, report)
             except InputError as error:
                 logger.warning("left out of training: %s", error)
                 continue
-            one = CorrectedStudy(study, report, tuple(sentences_to_learn(report.report, lexicon)))
+            sentences = sentences_to_learn(report.report, lexicon, compared=reader.is_compared(study))
+            one = CorrectedStudy(study, report, tuple(sentences))
             if one.sentences:
                 found.append(one)
                 logger.info("%s", told(one))

@@ -41,6 +41,8 @@ class Study:
         modality: DICOM's; "" when the file does not say.
         problems: What the reader noticed and what it did about it.
         shown: The frames as a viewer shows them.
+        brightness: How bright a viewer shows each grey value, (2, K), where a radiograph says so; see
+            :func:`lib.dicom.pixels.voi.brightness_of`.
     """
 
     sequence: Sequence
@@ -48,10 +50,11 @@ class Study:
     modality: str
     problems: tuple[str, ...]
     shown: ShownFrames
+    brightness: FloatArray | None = None
 
 
 def load_study(path: Path, config: InputConfig, time_point: int | None = None, part: str | None = None) -> Study:
-    """Read an image: NIfTI, NRRD, MetaImage, a DICOM file, or a folder with one DICOM series.
+    """Read an image: NIfTI, NRRD, MetaImage, PNG, JPEG, a DICOM file, or a folder with one DICOM series.
 
     A model of several channels takes them from one file, or by name from the series of a DICOM study or the files of a
     folder; see :mod:`lib.transforms.channels`. Channels that are missing are zeros, and ``channel_present`` says so.
@@ -67,14 +70,14 @@ def load_study(path: Path, config: InputConfig, time_point: int | None = None, p
         InputError: If the image cannot be read, is of another kind or has other channels than the model expects, or
             has several volumes or parts and none was chosen.
     """
-    image, modality, problems = _read(path, config, part)
+    image, modality, problems, brightness = _read(path, config, part)
     stored = fitting(_chosen(image, time_point, path), config, path)
     if len(config.channels) > 1:
         stored, absent = without_absent(stored, config)
         problems = (*problems, *absent)
     sequence, geometry = oriented(stored)
     sequence = replace(sequence, frames=sequence.frames.astype(np.float32, copy=False))
-    return Study(sequence, geometry, modality, problems, shown_frames(stored))
+    return Study(sequence, geometry, modality, problems, shown_frames(stored), brightness)
 
 
 def load_sequence(path: Path, config: InputConfig, time_point: int | None = None) -> tuple[Sequence, VolumeGeometry]:
@@ -90,19 +93,22 @@ def misfit(modality: str, config: InputConfig) -> tuple[str, ...]:
     return (f"the model was made for {' or '.join(config.modalities)}, this image is {modality}",)
 
 
-def _read(path: Path, config: InputConfig, part: str | None) -> tuple[Sequence | VolumeSeries, str, tuple[str, ...]]:
+def _read(
+    path: Path, config: InputConfig, part: str | None
+) -> tuple[Sequence | VolumeSeries, str, tuple[str, ...], FloatArray | None]:
+    """The image, its modality, its problems and how bright its values are shown."""
     if len(config.channels) > 1 and path.is_dir():
-        return _read_channels(path, config, part)
+        return *_read_channels(path, config, part), None
     if is_dicom(path):
         series = read_dicom(path, part)
-        return series.image, series.facts.modality, series.problems
+        return series.image, series.facts.modality, series.problems, series.brightness
     file = read_image_file(path)
     image = from_file(file, config.kind)
     own = channel_of(path.name, config) if len(config.channels) > 1 else None
     if own is None or not isinstance(image, Sequence) or image.frames.shape[1] != 1:
-        return image, "", file.problems
+        return image, "", file.problems, None
     alone, told = together(ChannelImage(image), {}, own, config)
-    return alone, "", (*file.problems, *told)
+    return alone, "", (*file.problems, *told), None
 
 
 def _read_channels(path: Path, config: InputConfig, part: str | None) -> tuple[Sequence, str, tuple[str, ...]]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read NIfTI, NRRD and MetaImage files that nobody vouches for.
+"""Read NIfTI, NRRD and MetaImage files and pictures that nobody vouches for.
 
-nibabel and pynrrd read the headers; sizes are checked against the file before anything is allocated, and one bounded
-reader takes the data.
+nibabel, pynrrd and Pillow read the headers; sizes are checked before anything is allocated, and one bounded
+reader takes the data of volumes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from .data import AnyArray, FileParts
 from .metaimage import read_meta
 from .nifti import read_nifti
 from .nrrd import read_nrrd
+from .picture import PICTURES, read_picture
 
 READERS: dict[str, Callable[[Path], FileParts]] = {
     ".nii.gz": read_nifti,
@@ -28,7 +29,8 @@ READERS: dict[str, Callable[[Path], FileParts]] = {
     ".mha": read_meta,
     ".mhd": read_meta,
 }
-"""By the end of the file's name."""
+"""Of volumes, by the end of the file's name."""
+ALL_READERS = {**READERS, **dict.fromkeys(PICTURES, read_picture)}
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class ImageFile:
 
 
 def read_image_file(path: Path) -> ImageFile:
-    """Read a .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd file.
+    """Read a .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd file, or a .png, .jpg or .jpeg file as one grey frame.
 
     Raises:
         InputError: If the file is not one of these, is damaged or cut short, or says something impossible. The
@@ -66,9 +68,9 @@ def read_image_file(path: Path) -> ImageFile:
     """
     if not path.is_file():
         raise InputError(f"{path}: {'this is a folder, not an image file' if path.is_dir() else 'no such file'}")
-    reader = next((read for suffix, read in READERS.items() if path.name.lower().endswith(suffix)), None)
+    reader = next((read for suffix, read in ALL_READERS.items() if path.name.lower().endswith(suffix)), None)
     if reader is None:
-        raise InputError(f"{path}: not an image file by its name, which must end in one of {', '.join(READERS)}")
+        raise InputError(f"{path}: not an image file by its name, which must end in one of {', '.join(ALL_READERS)}")
     try:
         if path.stat().st_size == 0:
             raise InputError("the file is empty")

@@ -11,8 +11,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 from monailabel.datastore.local import LocalDatastore
+from PIL import Image
 
 from lib.configs import load_config
+from lib.datastore.frames import shown_image
 from lib.datastore.local import LocalStore
 from lib.transforms.load import load_sequence
 from lib.types import InputError
@@ -55,6 +57,28 @@ def test_files_that_come_and_go_are_noticed(local: Filled, tmp_path: Path) -> No
     assert local.store.get_labeled_images() == [local.image]
     (studies / "labels" / "final" / f"{local.image}.nii.gz").unlink()
     assert local.store.get_labeled_images() == []
+
+
+def test_pictures_are_images_and_come_after_volumes(local: Filled, tmp_path: Path, caplog) -> None:
+    studies = tmp_path / "studies"
+    for name in ("chest.png", "film.jpg", "other.jpeg", f"{local.image}.png"):
+        Image.fromarray(np.full((4, 5), 7, np.uint8)).save(studies / name)
+    (studies / "pairs.csv").write_text("image,finding\n")
+    assert set(local.store.list_images()) == {local.image, "chest", "film", "other"}
+    assert local.store.get_image_uri(local.image).endswith(".nii.gz")
+    assert local.store.get_image_uri("film") == str((studies / "film.jpg").resolve())
+    assert local.store.get_image("chest").read(4) == b"\x89PNG"
+    assert shown_image(studies / "chest.png").volumes[0].shape == (1, 4, 5)
+    mask = np.zeros((5, 4, 1), np.uint8)
+    mask[1:3, 2:, 0] = 1
+    place = np.diag([-1.0, -1.0, 1.0, 1.0])
+    local.store.save_label("chest", str(write_mask(tmp_path / "m.nii.gz", mask, place)), "final", {})
+    assert same_mask(local.store.get_label_uri("chest", "final"), mask, place)
+    Image.fromarray(np.full((4, 5), 7, np.uint8)).save(tmp_path / "new.png")
+    assert local.store.add_image("added", str(tmp_path / "new.png"), {}) == "added"
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="no PNG or JPEG file"):
+        local.store.add_image("bad", str(tmp_path / "bad.png"), {})
 
 
 def test_labels_survive_an_image_that_is_away_for_a_while(local: Filled, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from monailabel.config import settings
+from PIL import Image
 
 from lib.datastore.open import StoreSettings, kind_of_folder, open_store
 from lib.types import InputError
@@ -32,6 +34,14 @@ def test_folders(tmp_path: Path) -> None:
     local = dict.fromkeys(("new", "empty", "files", "both", "text"), "local")
     assert kinds == {**local, "dicom": "embedded", "loose": "embedded"}
     assert open_store(str(tmp_path / "both"), PLAIN).list_images() == ["a", "patient"]
+
+
+def test_a_folder_of_pictures_is_local_unless_there_are_dicom_files(tmp_path: Path) -> None:
+    for name in ("pictures", "dicom"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / name / "chest.png")
+    write_stack(tmp_path / "dicom" / "patient")
+    assert [kind_of_folder(tmp_path / name) for name in ("pictures", "dicom")] == ["local", "embedded"]
 
 
 def test_the_choice_of_the_user_wins(tmp_path: Path) -> None:

@@ -19,20 +19,24 @@ from typer.testing import CliRunner
 
 from lib.configs import load_config, override
 from lib.datastore.local import LocalStore
-from lib.drafting.writer import ReportWriter, StudyToReport
+from lib.drafting.writer import ClinicalText, ReportWriter, StudyToReport
+from lib.infers.predictors import Stopwatch
 from lib.infers.report import ReportDrafting, VisitToReport
+from lib.infers.report_inputs import Asked, RadiographInput
 from lib.networks.report_net import ReportNet
 from lib.registry import build_network
-from lib.reports import saved
+from lib.reports import saved, training_reports
 from lib.tasks import Tasks
 from lib.text import Vocabulary
 from lib.trainers.report_chest_notes import sure_thresholds
+from lib.trainers.report_corrections import CorrectedStudy
 from lib.trainers.report_notes import CLASSES, load_image, told_findings
+from lib.trainers.report_readers import RadiographReader
 from lib.trainers.report_task import ReportTrainTask
 from lib.transforms.load import load_study
 from lib.transforms.radiograph import radiograph_of
 from lib.types import InputError
-from lib.types.report import Report, ReportStatus, Sentence
+from lib.types.report import Decision, Report, ReportStatus, Sentence
 from lib.weights.files import read_metadata
 from lib.weights.versions import VersionStore
 from monailabel_app.cli import app
@@ -151,6 +155,23 @@ def test_a_draft_of_a_radiograph(served: Tasks, tmp_path: Path) -> None:
     assert saved(report, None, report.model, NOW).version == 1
 
 
+def test_a_folder_of_pictures_is_drafted_and_learned(served: Tasks, tmp_path: Path) -> None:
+    """As those of the training come: PNG files, without any header."""
+    for seed in range(2):
+        Image.fromarray(drawn(seed)).save(tmp_path / f"P{seed}.png")
+    store = LocalStore(tmp_path)
+    task = served.infers()[CHEST]
+    assert task.is_valid()
+    _, params = task({"image": store.get_image_uri("P1")})
+    assert Report.from_json(params["report"]).sentences
+    assert (params["kind"], params["n_frames"]) == ("stack", 1)
+    assert any("No pixel spacing" in warning for warning in params["warnings"])
+    sections = {"findings": (Sentence("There is an opacity in the left lower lobe."),)}
+    put(store, "P1", saved(Report(sections, ReportStatus.CORRECTED), None, "Jane", NOW), tmp_path)
+    study = RadiographReader(served.configs[CHEST]).study(store, training_reports(store)[0])
+    assert np.array_equal(study.image, load_image(tmp_path / "P1.png", SIZE))
+
+
 def test_names_of_diseases_are_not_read(served: Tasks, tmp_path: Path) -> None:
     task, image = served.infers()[CHEST], str(write_cr(tmp_path / "P1.dcm", drawn()))
     drafts = [task({"image": image, "history": f"Cough, {name} proven."})[1] for name in ("COVID-19", "influenza")]
@@ -171,6 +192,7 @@ def test_every_file_of_a_radiograph_looks_the_same_to_the_model(served: Tasks, t
         write_cr(tmp_path / "inverted.dcm", 255 - pixels, "MONOCHROME1"),
         write_cr(tmp_path / "deep.dcm", pixels.astype(np.uint16) * 10, bits=12),
         tmp_path / "image.nii.gz",
+        tmp_path / "image.png",
     ]
     for file in files:
         image = radiograph_of(load_study(file, reads), SIZE)
@@ -253,6 +275,31 @@ def test_training_learns_a_corrected_report_and_the_next_draft_changes(
     assert after["version"] == "v0002"
     assert after["report"]["sections"] != before["report"]["sections"]
     assert after["class_probabilities"] == before["class_probabilities"]  # what reads stays as it was
+
+
+def test_a_correction_is_learned_with_the_words_that_its_draft_was_written_with(served: Tasks, tmp_path: Path) -> None:
+    config = served.configs[CHEST]
+    asked = "Cough for 12 days, influenza suspected; opacity?"
+    Image.fromarray(drawn()).save(tmp_path / "P0.png")
+    store, reader = LocalStore(tmp_path), RadiographReader(config)
+    struck = Sentence("Trauma.", decision=Decision.STRUCK)
+    sections = {"indication": (Sentence(asked), struck), "findings": (Sentence("There is an opacity."),)}
+    put(store, "P0", saved(Report(sections, ReportStatus.CORRECTED), None, "Jane", NOW), tmp_path)
+    source = training_reports(store)[0]
+    study = reader.study(store, source)
+    assert not reader.is_compared(study)
+    vocabulary = Vocabulary.build([*TEXTS, "cough for days"], minimum_count=1, buckets=16)
+    [case] = reader.cases([CorrectedStudy(study, source, (("findings", "There is an opacity."),))], vocabulary)
+    writer = ReportWriter(config, build_network(config), vocabulary)
+    drafted = RadiographInput(config).see(
+        Asked(tmp_path / "P0.png", None, None, ClinicalText(asked), VisitToReport(), torch.device("cpu"), {}),
+        Stopwatch(),
+    )
+    inputs = writer.inputs(drafted.to_report)
+    assert inputs.words.tolist() == [list(case.words)]
+    assert [tuple(i for i in word if i >= 0) for word in inputs.groups[0].tolist()] == list(case.groups)
+    assert vocabulary.id_of("cough") in case.words
+    assert np.array_equal(inputs.image[0], case.image)
 
 
 @pytest.fixture

@@ -6,20 +6,23 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from lib.datastore.local import LocalStore
 from lib.drafting.earlier import EarlierVisit, History
-from lib.drafting.writer import report_writer
+from lib.drafting.measured import lesion_vectors
+from lib.drafting.writer import LEXICONS, report_writer
 from lib.infers.report import VisitToReport
-from lib.phantom import head_stack, write_nifti
+from lib.phantom import head_stack, head_visits, write_nifti
 from lib.registry import build_network
-from lib.reports import saved
+from lib.reports import saved, training_reports
 from lib.tasks import Tasks
 from lib.text import Change, Vocabulary
-from lib.trainers.report_corrections import grown, sentences_to_learn
+from lib.trainers.report_corrections import CorrectedStudy, grown, sentences_to_learn
+from lib.trainers.report_readers import LesionReader
 from lib.trainers.report_studies import load_studies, phantom_pair, save_studies
 from lib.trainers.report_task import ReportTrainTask
 from lib.trainers.report_writing import LONGEST, BrainWriting, grammar_vocabulary
@@ -32,6 +35,7 @@ ROOT = Path(__file__).parents[2]
 REPORT, LESIONS = "report_brain_mr", "mr_lesion_segmentation"
 SMALL = {"dim": 16, "text": {"vocabulary_size": 256, "hash_buckets": 16, "embedding": 16, "hidden": 8}}
 NOW = "2026-03-01T10:00:00+01:00"
+PLACE = {"spacing_mm": (1.7, 1.7, 7.0)}
 FINDINGS = "There is a lesion in the left frontal lobe. The sulci are narrow."
 
 
@@ -181,6 +185,39 @@ def test_training_learns_what_people_corrected_and_says_how_much(
     assert old != new
 
 
+def test_a_correction_is_learned_with_its_indication_and_what_has_changed(
+    served: Tasks, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stacks = head_visits(3, (0, 92), (1.0, 2.4), n_frames=16, size=128, **PLACE, n_lesions=1, new_lesion=False)
+    for i, stack in enumerate(stacks):
+        label = tmp_path / "labels" / "final" / f"P3__{i}.nii.gz"
+        write_nifti(stack, tmp_path / f"P3__{i}.nii.gz", label)
+    store, source = LocalStore(tmp_path), served.trainers()[REPORT].source
+    for i, day in enumerate(("20260101", "20260403")):
+        store.update_image_info(f"P3__{i}", {"StudyDate": day})
+    reader = LesionReader(served.configs[REPORT], source)
+    told = report_of("There is a left frontal lesion. It has grown")
+    told = replace(told, sections={"indication": (Sentence("Seizure."),), **told.sections}, prior_image="P3__0")
+    put(store, "P3__1", saved(told, None, "Jane", NOW), tmp_path)
+    [found] = training_reports(store)
+    study = reader.study(store, found)
+    assert reader.is_compared(study)
+    [lesion] = study.found.lesions
+    assert (lesion.change, study.found.days) == (Change.GROWN, 92)
+    assert lesion.percent == pytest.approx(140, abs=40)
+    sentences = sentences_to_learn(found.report, LEXICONS["brain_mr"], compared=True)
+    assert ("findings", "It has grown.") in sentences
+    vocabulary = grammar_vocabulary(16)
+    [case] = reader.cases([CorrectedStudy(study, found, tuple(sentences))], vocabulary)
+    assert case.words == tuple(vocabulary.encode("Seizure.").ids)
+    assert np.array_equal(case.lesions, lesion_vectors(study.found))
+    assert vocabulary.id_of("grown") in case.report
+    for prior in ("", "P9"):
+        alone = replace(found, report=replace(found.report, prior_image=prior))
+        assert not reader.is_compared(reader.study(store, alone))
+    assert "'P9', which the report of 'P3__1' compares with: it is not in the store" in caplog.text
+
+
 def _draft(served: Tasks, studies: Path, path: Path) -> list[str]:
     """The model's own words for a study, before the guard."""
     config = served.configs[REPORT]
@@ -198,8 +235,6 @@ def _study():
 
 
 def test_sentences_of_change_are_not_learned_nor_struck_ones() -> None:
-    from lib.drafting.writer import LEXICONS
-
     report = report_of("There is a left frontal lesion. It has grown. No new lesion is seen.")
     learned = sentences_to_learn(report, LEXICONS["brain_mr"])
     assert learned == [("findings", "There is a left frontal lesion."), ("impression", "Single lesion.")]
@@ -224,8 +259,6 @@ def test_phantom_studies_are_cases_and_can_be_kept(served: Tasks, tmp_path: Path
     with pytest.raises(InputError, match="no file of report studies"):
         load_studies(tmp_path / "none.npz")
     writing = BrainWriting({one.image_id: one for one in pair}, grammar_vocabulary(16), ("lesion",))
-    import numpy as np
-
     cases, rng = writing.cases([one.image_id for one in pair]), np.random.default_rng(0)
     drawn = [writing.change(cases[1], rng) for _ in range(12)]
     assert len({case.report for case in drawn}) == 12
