@@ -2,7 +2,7 @@
 """The shipped report model in OHIF: it drafts a phantom's second visit, a person edits one sentence and signs."""
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import Live, open_study
 from tests.browser.page import CURRENT_SOP, IDLE
@@ -12,6 +12,7 @@ from tests.chromium import artefacts, opened
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 VISIT, USER = "phantom-a__visit2", "Dr Test"
+WRONG = "A lesion of 190 mm lies in the left cerebellar hemisphere."
 EDITED = "Two lesions, both larger than before; biopsy is advised."
 DRAFTING_MS = 180_000
 
@@ -28,6 +29,7 @@ def test_a_draft_of_the_model_is_edited_signed_and_in_the_pacs(live: Live, brows
         expect(page.get_by_test_id("report-status")).to_have_text("New draft", timeout=DRAFTING_MS)
         check_that_the_draft_is_borne_out(page)
         page.screenshot(path=artefacts() / "report-drafted.png")
+        check_that_own_words_are_compared(page)
         edit_and_sign(page)
         assert not watched.errors
     report = stored(live, phantom.image)["report"]
@@ -56,11 +58,29 @@ def check_that_the_draft_is_borne_out(page: Page) -> None:
     page.wait_for_function(f"before => ({CURRENT_SOP})() !== before", arg=before, timeout=20_000)
 
 
-def edit_and_sign(page: Page) -> None:
+def check_that_own_words_are_compared(page: Page) -> None:
+    """What a person writes is set beside what was measured: a hint, and no need to decide."""
     last = page.get_by_test_id("sentence").last
-    last.get_by_test_id("sentence-text").press("Enter")
-    page.get_by_test_id("edit-sentence").fill(EDITED)
-    page.get_by_test_id("edit-sentence").press("Enter")
+    before = last.get_by_test_id("support").inner_text()
+    rewrite(last, WRONG)
+    edited = row(page, WRONG)
+    expect(edited.get_by_test_id("support")).to_have_text("≠ Contradicted")
+    expect(edited.get_by_role("status")).to_contain_text("against these words")
+    expect(edited).not_to_contain_text("! decide")
+    page.screenshot(path=artefacts() / "report-compared.png")
+    edited.get_by_test_id("restore").click()
+    expect(last.get_by_test_id("support")).to_have_text(before)
+    expect(last.get_by_test_id("hint")).to_be_empty()
+
+
+def rewrite(sentence: Locator, words: str) -> None:
+    sentence.get_by_test_id("sentence-text").press("Enter")
+    sentence.page.get_by_test_id("edit-sentence").fill(words)
+    sentence.page.get_by_test_id("edit-sentence").press("Enter")
+
+
+def edit_and_sign(page: Page) -> None:
+    rewrite(page.get_by_test_id("sentence").last, EDITED)
     for doubted in page.get_by_test_id("sentence").filter(has_text="! decide").all():
         doubted.get_by_test_id("sentence-text").press("a")
     page.get_by_test_id("report-name").fill(USER)
