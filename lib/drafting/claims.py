@@ -262,15 +262,19 @@ def _mismatches(fact: Fact, lesion: MeasuredLesion, scene: Scene) -> Iterator[st
         yield wrong
     sizes = shown_mm(lesion)
     if fact.size_mm is not None and not all_same(fact.size_mm, sizes[: len(fact.size_mm)], ROUNDED_MM):
-        yield f"size {listed(fact.size_mm)} mm, measured {listed(sizes)} mm"
+        yield f"size {listed(fact.size_mm)} mm, measured {listed(tuple(round(size, 1) for size in sizes))} mm"
     if fact.volume_ml is not None and not agrees(fact.volume_ml, lesion.volume_ml, ROUNDED_ML, 0.1):
-        yield f"volume {fact.volume_ml:g} ml, measured {lesion.volume_ml}"
+        yield f"volume {fact.volume_ml:g} ml, measured {_known(lesion.volume_ml, 'ml')}"
     if not _change_fits(fact, lesion):
         yield f"{fact.change}, measured {lesion.change or 'nothing of that kind'}"
     if fact.percent is not None and not agrees(fact.percent, lesion.percent, ROUNDED_PERCENT):
-        yield f"{fact.percent:g} %, measured {lesion.percent}"
+        yield f"{fact.percent:g} %, measured {_known(lesion.percent, '%')}"
     if fact.days is not None and not agrees(fact.days, scene.study.days, 0.5):
         yield f"{fact.days:g} days, known are {scene.study.days}"
+
+
+def _known(value: float | None, unit: str) -> str:
+    return "nothing" if value is None else f"{value:.1f} {unit}"
 
 
 def _place_mismatch(fact: Fact, lesion: MeasuredLesion, scene: Scene) -> str:
