@@ -38,7 +38,7 @@ lint: setup ## Check style and types only
 
 pictures: setup ## Take the screenshots in docs/images anew, from the browser tests of the loop and the report
 	LESIONLOOP_ARTEFACTS=build/pictures $(PY) -m pytest -q tests/browser/test_correct_and_train.py -k "loop and embedded"
-	LESIONLOOP_ARTEFACTS=build/pictures $(PY) -m pytest -q -k signed tests/browser/test_report_in_ohif.py tests/browser/test_reports_page.py
+	LESIONLOOP_ARTEFACTS=build/pictures $(PY) -m pytest -q -k signed tests/browser/test_report_drafted.py tests/browser/test_report_in_ohif.py tests/browser/test_reports_page.py
 	cp build/pictures/report-*.png build/pictures/ohif-found.png build/pictures/ohif-submitted.png build/pictures/ohif-trained.png docs/images/
 
 clean: ## Remove .venv, caches and what the demo wrote

@@ -154,6 +154,8 @@ _CUES: dict[Cue, tuple[str, ...]] = {
         r", (?:and )?(?:with |a |an )?(?:mild|moderate|stable|unchanged|minimal|scattered|chronic|tortuous|"
         r"calcified|degenerative|multilevel|elevated|low|prominent|borderline|the|again|old|healed|bibasilar|"
         r"streaky)(?:ly)?",
+        r"and (?:the|this|that|both|all)"  # a clause of its own
+        r"(?= [\w -]{1,60}?\b(?:is|are|was|were|has|have|shows?|remains?|measures?|lies?)\b)",
         r"(?:and )?(?:has|have|had|shows?|demonstrates?|measures?|is now|are now)",
         r"consistent with",
         r"compatible with",

@@ -28,7 +28,7 @@ def test_a_draft_of_the_model_is_edited_signed_and_in_the_pacs(live: Live, brows
         page.get_by_test_id("draft-report").click()
         expect(page.get_by_test_id("report-status")).to_have_text("New draft", timeout=DRAFTING_MS)
         check_that_the_draft_is_borne_out(page)
-        page.screenshot(path=artefacts() / "report-drafted.png")
+        page.screenshot(path=artefacts() / "report-draft.png")
         check_that_own_words_are_compared(page)
         edit_and_sign(page)
         assert not watched.errors

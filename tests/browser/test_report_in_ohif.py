@@ -75,7 +75,6 @@ def check_that_sentences_lead_to_their_lesions(page: Page, live: Live, lesions: 
     expect(evidence.get_by_test_id("evidence-words")).to_contain_text("Headache70 %")
     evidence.get_by_test_id("evidence-frame").nth(1).click()
     page.wait_for_function(f"expected => expected === ({CURRENT_SOP})()", arg=frames[3], timeout=20_000)
-    picture(page, "draft")
 
 
 def compact(values: list[str]) -> str:

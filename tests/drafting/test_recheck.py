@@ -64,6 +64,21 @@ def test_changes_are_compared_with_the_earlier_visit() -> None:
     assert said("The left lesion has shrunk.", earlier=earlier)["support"] == "contradicted"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No new lesions and the left frontal lesion is stable.",
+        "No new lesion is seen and the left lesion has not grown.",
+        "The left frontal lesion shows no change, and there are no new lesions.",
+    ],
+)
+def test_a_denial_ends_where_a_clause_of_its_own_begins(text: str) -> None:
+    stable = EarlierVisit(90.0, {1: History(Change.STABLE, 0.0, 12.0), 2: History(Change.GROWN, 40.0, 0.3)})
+    assert said(text, earlier=stable.to_json())["support"] == "supported"
+    grown = EarlierVisit(90.0, {1: History(Change.GROWN, 40.0, 8.6), 2: History(Change.NEW)})
+    assert said(text, earlier=grown.to_json())["support"] != "supported"
+
+
 def test_an_earlier_visit_is_read_back() -> None:
     assert EarlierVisit.from_json(EARLIER.to_json()) == EARLIER
 
