@@ -14,12 +14,10 @@ from fastapi import APIRouter, Body, Header, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from ..roots import lib_module
-from . import report_check
 from .checks import NAME, bad_request, check_image
 from .stock import STORE_LOCK, GuardedRoute, label_app, store, user_of
 
 router = APIRouter(tags=["Reports"], route_class=GuardedRoute)
-router.include_router(report_check.router)
 TAG = "report"
 IfMatch = Annotated[str, Header(alias="If-Match")]
 Sent = Annotated[dict[str, Any], Body()]

@@ -264,15 +264,18 @@ def test_a_report_comes_back_word_for_word_beside_the_boxes(served: Served) -> N
     image = served.images[SEEDS[1]]
     sentence = {"text": "Läsion, 12 mm: rechts.", "finding_ids": [1], "confidence": 0.75, "supported": True}
     before = served.count("SR") if served.count is not None else 0
-    for number in range(SAVES):
+    for number, status in enumerate(["draft"] * (SAVES - 1) + ["corrected"]):
         report = {
             "sections": {"findings": [sentence], "impression": [{**sentence, "text": f"Version {number}."}]},
-            "status": "corrected",
+            "status": status,
             "author": "Dr. Ä. Żuk",
             "changed_at": "2026-01-02T03:04:05",
         }
         answer = served.save(image, "report", "report.json", json.dumps(report).encode(), model="report_brain_mr")
         assert answer.ok, answer.text
+    replaced = json.dumps({**report, "status": "draft"}).encode()
+    answer = served.save(image, "report", "report.json", replaced, model="report_brain_mr")
+    assert answer.status_code == 409, "a corrected report keeps its versions"
     assert Report.from_json(json.loads(served.label(image, "report"))) == Report.from_json(report)
     if served.count is not None:
         assert served.count("SR") == before + 1
