@@ -17,10 +17,9 @@ from .transforms.channels import lacking, without_channels
 from .transforms.geometry import affine_spacing_mm
 from .transforms.load import READ_TIMEOUT_S, fitting, from_file, misfit
 from .types import InputError, Sequence, SequenceKind, VolumeSeries
-from .volumes.picture import PICTURES
-from .volumes.read import read_image_file
+from .volumes.read import ALL_READERS, read_image_file
 
-IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", *PICTURES)
+IMAGE_SUFFIXES = tuple(ALL_READERS)
 Progress = Callable[[int, int, str], None]
 """Told (done, all, what)."""
 

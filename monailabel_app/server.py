@@ -46,7 +46,26 @@ from .serving.pool import InferencePool
 from .serving.settings import ConfigurationError, ServerSettings, environment
 from .serving.stock import STATIC_DIR, error_answer, label_app
 
-__all__ = ["ConfigurationError", "ServerSettings", "app", "create_app", "environment"]
+__all__ = ["ROUTES", "ConfigurationError", "ServerSettings", "app", "create_app", "environment"]
+
+ROUTES = (
+    pages,
+    login,
+    tasks,
+    versions,
+    cards,
+    inference,
+    stream,
+    followup,
+    report_check,
+    reports,
+    datastore,
+    labels,
+    viewer,
+    dicomweb,
+    proxy,
+)
+"""What is served; a new file of routes has its line here."""
 
 
 @asynccontextmanager
@@ -104,23 +123,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.state.pool = InferencePool(settings.infer_workers, settings.infer_queue)
     app.state.streams = stream.Streams(settings.streams)
     app.add_exception_handler(Exception, lambda _, error: error_answer(error))
-    for routes in (
-        pages,
-        login,
-        tasks,
-        versions,
-        cards,
-        inference,
-        stream,
-        followup,
-        report_check,
-        reports,
-        datastore,
-        labels,
-        viewer,
-        dicomweb,
-        proxy,
-    ):
+    for routes in ROUTES:
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
     return app

@@ -172,8 +172,7 @@ Change = Callable[[ReportCase, np.random.Generator], ReportCase]
 class ReportSampler:
     """Draws batches of studies with reports of like length; every study comes once before any comes twice.
 
-    The decoder goes as many steps as the longest report of a batch has words, whatever the others have: batches drawn
-    without regard to length cost about twice as much where lengths differ as those of notes do.
+    The decoder goes as many steps as the longest report of a batch has words, whatever the others have.
 
     Args:
         cases: Where to draw from.

@@ -150,41 +150,9 @@ def test_tokens_are_kept_as_hashes():
 
 def operations():
     """Every route as (method, path): from the interface description, and the hidden ones from the routers."""
-    from monailabel_app.serving import (
-        cards,
-        datastore,
-        dicomweb,
-        followup,
-        inference,
-        labels,
-        login,
-        pages,
-        proxy,
-        report_check,
-        reports,
-        stream,
-        tasks,
-        versions,
-        viewer,
-    )
+    from monailabel_app.server import ROUTES
 
-    for routes in (
-        cards,
-        datastore,
-        dicomweb,
-        followup,
-        inference,
-        labels,
-        login,
-        pages,
-        proxy,
-        report_check,
-        reports,
-        stream,
-        tasks,
-        versions,
-        viewer,
-    ):
+    for routes in ROUTES:
         for route in routes.router.routes:
             yield from ((method, route.path) for method in getattr(route, "methods", ["WebSocket"]))
 
